@@ -1,0 +1,18 @@
+//! The vocabulary of azslurm and every decision it takes.
+//!
+//! Nothing in this crate does I/O, reads a clock or draws a random number: functions take all that they use,
+//! `now` included, and return values. `clippy.toml` beside this crate bans the ways around that, and
+//! `tests/layers.rs` holds the short list of outside crates that it may name.
+
+pub mod config;
+pub mod hostlist;
+pub mod name;
+pub mod node;
+pub mod secret;
+pub mod time;
+pub mod vm;
+
+pub use name::{
+    AttemptId, ClusterName, JobId, NodeName, NodesetName, PartitionName, SiteName, VmName,
+};
+pub use time::Timestamp;
