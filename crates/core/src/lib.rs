@@ -4,6 +4,7 @@
 //! `now` included, and return values. `clippy.toml` beside this crate bans the ways around that, and
 //! `tests/layers.rs` holds the short list of outside crates that it may name.
 
+pub mod attempt;
 pub mod config;
 pub mod hostlist;
 pub mod name;
