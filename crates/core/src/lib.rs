@@ -6,9 +6,13 @@
 
 pub mod attempt;
 pub mod config;
+pub mod decide;
+pub mod failure;
+pub mod hold;
 pub mod hostlist;
 pub mod name;
 pub mod node;
+pub mod plan;
 pub mod secret;
 pub mod time;
 pub mod vm;

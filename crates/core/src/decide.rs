@@ -1,0 +1,488 @@
+//! What a pass does about a node and its attempts: total functions of small views, cell by cell in
+//! `decide_matrix.txt`.
+//!
+//! The ledger is read before slurmctld is asked. So an attempt that a pass sees was asked for before slurmctld
+//! answered, and a node that slurmctld then calls powered down is one that nobody waits for.
+
+use crate::Timestamp;
+use crate::attempt::AttemptState;
+use crate::node::{NodeBase, NodeFlag, NodeState};
+
+/// A node as slurmctld sees it, reduced to what decisions need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SlurmView {
+    /// slurmctld could not be asked, or not completely: never leads to an action that destroys.
+    Unknown,
+    /// slurmctld answered and does not know the node.
+    Absent,
+    /// Powered down, not wanted.
+    Off,
+    /// Powered down or powering up because slurmctld wants it: allocated or asked for.
+    Booting,
+    /// Powering up, and set down with a reason of ours.
+    BootingRefused,
+    /// Powering up, and set down or draining by a person.
+    BootingByPerson,
+    /// slurmd has registered; also when it is draining or does not answer for a moment.
+    Up,
+    /// SuspendProgram was called for it.
+    PoweringDown,
+    /// Powered down and DOWN, with a reason of ours or slurmctld's ResumeTimeout.
+    OffFailed,
+    /// DOWN or draining while powered down, by a person.
+    OffByPerson,
+    /// DOWN while it should run: dead, or set so by a person.
+    Down,
+}
+
+impl SlurmView {
+    /// Every view.
+    pub const ALL: [SlurmView; 11] = [
+        SlurmView::Unknown,
+        SlurmView::Absent,
+        SlurmView::Off,
+        SlurmView::Booting,
+        SlurmView::BootingRefused,
+        SlurmView::BootingByPerson,
+        SlurmView::Up,
+        SlurmView::PoweringDown,
+        SlurmView::OffFailed,
+        SlurmView::OffByPerson,
+        SlurmView::Down,
+    ];
+
+    /// Reduces a node's state. `is_ours`: its reason is ours or slurmctld's own "ResumeTimeout reached".
+    pub fn of(state: &NodeState, is_ours: bool) -> SlurmView {
+        let has = |flag: NodeFlag| state.has(&flag);
+        let is_down = state.base == NodeBase::Down;
+        let is_closed = is_down || has(NodeFlag::Drain) || has(NodeFlag::Fail);
+        if has(NodeFlag::PoweringDown) {
+            return SlurmView::PoweringDown;
+        }
+        if has(NodeFlag::PoweringUp) {
+            return match (is_closed, is_ours) {
+                (false, _) => SlurmView::Booting,
+                (true, true) => SlurmView::BootingRefused,
+                (true, false) => SlurmView::BootingByPerson,
+            };
+        }
+        if has(NodeFlag::PoweredDown) {
+            return view_of_powered_down(state, is_closed, is_ours);
+        }
+        match &state.base {
+            NodeBase::Down => SlurmView::Down,
+            NodeBase::Idle | NodeBase::Allocated | NodeBase::Mixed => SlurmView::Up,
+            NodeBase::Future | NodeBase::Unknown(_) => SlurmView::Unknown,
+        }
+    }
+}
+
+fn view_of_powered_down(state: &NodeState, is_closed: bool, is_ours: bool) -> SlurmView {
+    if is_closed {
+        return if is_ours { SlurmView::OffFailed } else { SlurmView::OffByPerson };
+    }
+    let is_wanted = state.has(&NodeFlag::PowerUp)
+        || matches!(state.base, NodeBase::Allocated | NodeBase::Mixed);
+    if is_wanted { SlurmView::Booting } else { SlurmView::Off }
+}
+
+/// Who may change a node's VMs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeaseView {
+    /// Nobody, or a holder whose time is over or whose process is gone.
+    Free,
+    /// Somebody who lives.
+    Held,
+}
+
+/// What a pass does about one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttemptAction {
+    /// Nothing.
+    Leave,
+    /// Send the PUT (again): the same attempt is the same VM.
+    Create,
+    /// Ask Azure what became of it: the operation, or the VM itself.
+    Follow,
+    /// Decide its deletion and send it.
+    Delete,
+    /// Send the deletion that was decided.
+    SendDelete,
+    /// Ask Azure whether it is gone.
+    Confirm,
+}
+
+/// Why. The words stand in the log and in `azslurm-sync` as they are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttemptReason {
+    /// A living program works on the node.
+    HolderIsAlive,
+    /// slurmctld could not be asked.
+    SlurmUnknown,
+    /// slurmctld does not have the node; a person decides.
+    NodeNotInSlurm,
+    /// slurmctld waits for the node and its VM may never have been asked for.
+    IntentWasNotSent,
+    /// slurmctld waits for the node and Azure is making its VM.
+    CreationIsUnfollowed,
+    /// The VM is there and slurmctld waits for slurmd.
+    WaitsForSlurmd,
+    /// The node is in use.
+    NodeIsUp,
+    /// A person has set the node down or draining: nothing of it is touched.
+    PersonDecides,
+    /// slurmctld does not want the node.
+    NobodyWaits,
+    /// The deletion was decided and may never have been sent.
+    DeletionWasNotSent,
+    /// Azure has taken the deletion.
+    DeletionIsUnfollowed,
+    /// It has ended.
+    Ended,
+}
+
+/// Decides about one attempt.
+pub fn decide_attempt(
+    slurm: SlurmView,
+    lease: LeaseView,
+    state: AttemptState,
+) -> (AttemptAction, AttemptReason) {
+    use AttemptAction as A;
+    use AttemptReason as R;
+    use AttemptState as S;
+    match (lease, state) {
+        (LeaseView::Free | LeaseView::Held, S::Refused | S::Gone) => (A::Leave, R::Ended),
+        (LeaseView::Held, S::Intended | S::Accepted | S::Running) => (A::Leave, R::HolderIsAlive),
+        (LeaseView::Held, S::DeleteIntended | S::Deleting) => (A::Leave, R::HolderIsAlive),
+        (LeaseView::Free, S::Deleting) => (A::Confirm, R::DeletionIsUnfollowed),
+        (LeaseView::Free, S::DeleteIntended) => (A::SendDelete, R::DeletionWasNotSent),
+        (LeaseView::Free, S::Intended) => decide_intended(slurm),
+        (LeaseView::Free, S::Accepted) => decide_accepted(slurm),
+        (LeaseView::Free, S::Running) => decide_running(slurm),
+    }
+}
+
+fn decide_intended(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
+    use AttemptAction as A;
+    use AttemptReason as R;
+    match slurm {
+        SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
+        SlurmView::Absent => (A::Follow, R::NodeNotInSlurm),
+        SlurmView::Booting => (A::Create, R::IntentWasNotSent),
+        // slurmd has registered, so the PUT was sent although nobody wrote it down.
+        SlurmView::Up | SlurmView::Down => (A::Follow, R::CreationIsUnfollowed),
+        SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Follow, R::PersonDecides),
+        SlurmView::Off
+        | SlurmView::BootingRefused
+        | SlurmView::PoweringDown
+        | SlurmView::OffFailed => (A::Delete, R::NobodyWaits),
+    }
+}
+
+fn decide_accepted(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
+    use AttemptAction as A;
+    use AttemptReason as R;
+    match slurm {
+        SlurmView::Unknown => (A::Follow, R::SlurmUnknown),
+        SlurmView::Absent => (A::Follow, R::NodeNotInSlurm),
+        SlurmView::Booting | SlurmView::Up | SlurmView::Down => {
+            (A::Follow, R::CreationIsUnfollowed)
+        }
+        SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Follow, R::PersonDecides),
+        SlurmView::Off
+        | SlurmView::BootingRefused
+        | SlurmView::PoweringDown
+        | SlurmView::OffFailed => (A::Delete, R::NobodyWaits),
+    }
+}
+
+fn decide_running(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
+    use AttemptAction as A;
+    use AttemptReason as R;
+    match slurm {
+        SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
+        SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
+        SlurmView::Booting => (A::Leave, R::WaitsForSlurmd),
+        SlurmView::Up | SlurmView::Down => (A::Leave, R::NodeIsUp),
+        SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
+        SlurmView::Off
+        | SlurmView::BootingRefused
+        | SlurmView::PoweringDown
+        | SlurmView::OffFailed => (A::Delete, R::NobodyWaits),
+    }
+}
+
+/// What stands in the ledger for a node, as far as its own decision needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing, and nothing unfinished.
+    Nothing,
+    /// A VM is wanted.
+    Wanted,
+    /// No VM is wanted, one is being deleted.
+    Dying,
+    /// Its last VM was deleted, and that is confirmed.
+    Gone,
+}
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Standing; 4] =
+        [Standing::Nothing, Standing::Wanted, Standing::Dying, Standing::Gone];
+
+    /// Reduces the states of a node's attempts, in any order.
+    pub fn of(states: impl IntoIterator<Item = AttemptState>) -> Standing {
+        let mut standing = Standing::Nothing;
+        for state in states {
+            let this = match state {
+                AttemptState::Intended | AttemptState::Accepted | AttemptState::Running => {
+                    return Standing::Wanted;
+                }
+                AttemptState::DeleteIntended | AttemptState::Deleting => Standing::Dying,
+                AttemptState::Gone => Standing::Gone,
+                AttemptState::Refused => Standing::Nothing,
+            };
+            let is_stronger = matches!(
+                (standing, this),
+                (Standing::Nothing, _) | (Standing::Gone, Standing::Dying)
+            );
+            standing = if is_stronger { this } else { standing };
+        }
+        standing
+    }
+}
+
+/// What a pass does about one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeAction {
+    /// Nothing.
+    Leave,
+    /// Ask for a VM, as ResumeProgram would have.
+    Resume,
+    /// Tell slurmctld that the node cannot come now.
+    Refuse,
+    /// `state=power_down_force`: ends POWERING_UP of a refused node whose hold is over.
+    PowerDown,
+    /// `state=resume`: the node is usable at once.
+    Return,
+}
+
+/// Why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeReason {
+    /// Slurm and the ledger agree.
+    Agreement,
+    /// A living program works on the node.
+    HolderIsAlive,
+    /// slurmctld could not be asked.
+    SlurmUnknown,
+    /// slurmctld waits for a node that nobody makes.
+    ResumeWasLost,
+    /// Every place of the node is held.
+    EveryPlaceIsHeld,
+    /// The hold that the node was refused for is over.
+    HoldIsOver,
+    /// The hold is not over.
+    HoldLasts,
+    /// Its VM is confirmed gone: SuspendTimeout need not be waited for.
+    VmIsGone,
+    /// Its VM is not gone yet.
+    VmIsDying,
+    /// A person has set it so.
+    PersonDecides,
+    /// Not in slurm.conf.
+    NodeNotInSlurm,
+}
+
+/// Decides about one node. `is_held`: every place of it is under a hold.
+pub fn decide_node(
+    slurm: SlurmView,
+    lease: LeaseView,
+    standing: Standing,
+    is_held: bool,
+) -> (NodeAction, NodeReason) {
+    use NodeAction as A;
+    use NodeReason as R;
+    match lease {
+        LeaseView::Held => return (A::Leave, R::HolderIsAlive),
+        LeaseView::Free => {}
+    }
+    match slurm {
+        SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
+        SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
+        SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
+        SlurmView::Off | SlurmView::Up | SlurmView::Down => (A::Leave, R::Agreement),
+        SlurmView::Booting => match (standing, is_held) {
+            (Standing::Wanted, _) => (A::Leave, R::Agreement),
+            (Standing::Nothing | Standing::Dying | Standing::Gone, true) => {
+                (A::Refuse, R::EveryPlaceIsHeld)
+            }
+            // An old VM that is still dying does not stand in the way: the new one has another name.
+            (Standing::Nothing | Standing::Dying | Standing::Gone, false) => {
+                (A::Resume, R::ResumeWasLost)
+            }
+        },
+        SlurmView::BootingRefused => match (standing, is_held) {
+            (Standing::Wanted, _) => (A::Leave, R::VmIsDying),
+            (Standing::Nothing | Standing::Dying | Standing::Gone, true) => {
+                (A::Leave, R::HoldLasts)
+            }
+            (Standing::Dying, false) => (A::Leave, R::VmIsDying),
+            (Standing::Nothing | Standing::Gone, false) => (A::PowerDown, R::HoldIsOver),
+        },
+        SlurmView::OffFailed => match (standing, is_held) {
+            (Standing::Wanted | Standing::Dying, _) => (A::Leave, R::VmIsDying),
+            (Standing::Nothing | Standing::Gone, true) => (A::Leave, R::HoldLasts),
+            (Standing::Nothing | Standing::Gone, false) => (A::Return, R::HoldIsOver),
+        },
+        SlurmView::PoweringDown => match standing {
+            Standing::Wanted | Standing::Dying => (A::Leave, R::VmIsDying),
+            // Nothing in the ledger says nothing about Azure: SuspendTimeout is waited for.
+            Standing::Nothing => (A::Leave, R::Agreement),
+            Standing::Gone => (A::Return, R::VmIsGone),
+        },
+    }
+}
+
+/// Whether a deletion that Azure calls done (or that found nothing) really ends an attempt: a PUT that was sent
+/// before may still arrive until `settles_at`.
+pub fn is_settled(settles_at: Timestamp, was_accepted: bool, now: Timestamp) -> bool {
+    was_accepted || now >= settles_at
+}
+
+/// The whole matrix as text, for the golden file and for people.
+pub fn matrix() -> String {
+    let mut lines = vec!["slurm            lease attempt          action      reason".to_owned()];
+    for slurm in SlurmView::ALL {
+        for lease in [LeaseView::Free, LeaseView::Held] {
+            for state in AttemptState::ALL {
+                let (action, reason) = decide_attempt(slurm, lease, state);
+                let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
+                let (state, action) = (state.word(), format!("{action:?}"));
+                lines.push(format!("{slurm:16} {lease:5} {state:16} {action:11} {reason:?}"));
+            }
+        }
+    }
+    lines.push("\nslurm            lease node     held  action    reason".to_owned());
+    for slurm in SlurmView::ALL {
+        for lease in [LeaseView::Free, LeaseView::Held] {
+            for standing in Standing::ALL {
+                for is_held in [false, true] {
+                    let (action, reason) = decide_node(slurm, lease, standing, is_held);
+                    let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
+                    let (standing, action) = (format!("{standing:?}"), format!("{action:?}"));
+                    lines.push(format!(
+                        "{slurm:16} {lease:5} {standing:8} {is_held:5} {action:9} {reason:?}"
+                    ));
+                }
+            }
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(state: &str, is_ours: bool) -> SlurmView {
+        SlurmView::of(&state.parse().unwrap(), is_ours)
+    }
+
+    #[test]
+    fn the_matrix_is_the_golden_file() {
+        assert!(
+            matrix() == include_str!("decide_matrix.txt"),
+            "decide_matrix.txt differs; `make golden` rewrites it:\n{}",
+            matrix()
+        );
+    }
+
+    #[test]
+    fn states_of_slurm_reduce_as_measured() {
+        for (state, is_ours, expected) in [
+            ("IDLE+CLOUD+POWERED_DOWN", false, SlurmView::Off),
+            ("IDLE+CLOUD+POWERED_DOWN", true, SlurmView::Off),
+            ("IDLE+CLOUD+POWER_UP+POWERED_DOWN", false, SlurmView::Booting),
+            ("MIXED+CLOUD+POWERED_DOWN", false, SlurmView::Booting),
+            ("IDLE+CLOUD+NOT_RESPONDING+POWERING_UP", false, SlurmView::Booting),
+            ("ALLOCATED+CLOUD+NOT_RESPONDING+POWERING_UP", false, SlurmView::Booting),
+            ("DOWN+CLOUD+NOT_RESPONDING+POWERING_UP", true, SlurmView::BootingRefused),
+            ("DOWN+CLOUD+NOT_RESPONDING+POWERING_UP", false, SlurmView::BootingByPerson),
+            ("MIXED+CLOUD", false, SlurmView::Up),
+            ("IDLE+CLOUD+DRAIN", false, SlurmView::Up),
+            ("ALLOCATED+CLOUD+POWER_DOWN", false, SlurmView::Up),
+            ("IDLE+CLOUD+POWERING_DOWN", false, SlurmView::PoweringDown),
+            ("DOWN+CLOUD+POWERED_DOWN+NOT_RESPONDING", true, SlurmView::OffFailed),
+            ("DOWN+CLOUD+POWERED_DOWN", false, SlurmView::OffByPerson),
+            ("IDLE+CLOUD+DRAIN+POWERED_DOWN", false, SlurmView::OffByPerson),
+            ("DOWN+CLOUD+NOT_RESPONDING", false, SlurmView::Down),
+            ("BLESSED+CLOUD", false, SlurmView::Unknown),
+        ] {
+            assert_eq!(view(state, is_ours), expected, "{state} {is_ours}");
+        }
+    }
+
+    fn destroys(action: AttemptAction) -> bool {
+        matches!(action, AttemptAction::Delete)
+    }
+
+    #[test]
+    fn what_is_not_known_never_destroys_and_a_node_that_is_up_keeps_its_vm() {
+        for slurm in [
+            SlurmView::Unknown,
+            SlurmView::Absent,
+            SlurmView::Up,
+            SlurmView::Down,
+            SlurmView::OffByPerson,
+            SlurmView::BootingByPerson,
+        ] {
+            for state in AttemptState::ALL {
+                let (action, _) = decide_attempt(slurm, LeaseView::Free, state);
+                assert!(!destroys(action), "{slurm:?} {state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_living_holder_is_never_disturbed() {
+        for slurm in SlurmView::ALL {
+            for state in AttemptState::ALL {
+                let (action, _) = decide_attempt(slurm, LeaseView::Held, state);
+                assert_eq!(action, AttemptAction::Leave, "{slurm:?} {state:?}");
+            }
+            for standing in Standing::ALL {
+                let (action, _) = decide_node(slurm, LeaseView::Held, standing, false);
+                assert_eq!(action, NodeAction::Leave);
+            }
+        }
+    }
+
+    #[test]
+    fn every_attempt_that_has_not_ended_is_carried_on_once_its_holder_is_gone() {
+        for slurm in SlurmView::ALL {
+            for state in [AttemptState::DeleteIntended, AttemptState::Deleting] {
+                let (action, _) = decide_attempt(slurm, LeaseView::Free, state);
+                assert_ne!(action, AttemptAction::Leave, "{slurm:?} {state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_absence_counts_only_when_no_put_can_arrive_any_more() {
+        let at = Timestamp::from_millis;
+        assert!(!is_settled(at(10), false, at(9)));
+        assert!(is_settled(at(10), false, at(10)));
+        assert!(is_settled(at(10), true, at(0)));
+    }
+
+    #[test]
+    fn a_standing_names_the_liveliest_attempt() {
+        use AttemptState as S;
+        assert_eq!(Standing::of([S::Gone, S::Running, S::Deleting]), Standing::Wanted);
+        assert_eq!(Standing::of([S::Gone, S::Deleting, S::Refused]), Standing::Dying);
+        assert_eq!(Standing::of([S::Refused, S::Gone]), Standing::Gone);
+        assert_eq!(Standing::of([S::Refused]), Standing::Nothing);
+    }
+}
