@@ -1,0 +1,115 @@
+# The commands of this repository; `make` alone lists them. CI runs `make test` and nothing else (.ci/run).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# Cargo.lock says what is built; `make LOCKED= build` lets cargo change it.
+LOCKED ?= --locked
+TARGET := x86_64-unknown-linux-gnu
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
+
+# What is installed on a cluster, as cargo's -p.
+PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azslurm-conf
+
+# Cluster tests wait for slurmctld's own clocks most of their time, so more of them than there are cores run at
+# once; with more than this, slurmctld's own deadlines begin to be missed on 2 cores.
+CLUSTER_THREADS ?= 4
+
+# Tests that start a real slurmctld are the targets of tests/Cargo.toml whose names begin with `e2e`.
+TEST_TARGETS := $(shell sed -n '/^\[\[test\]\]/,/^path/s/^name = "\(.*\)"$$/\1/p' tests/Cargo.toml)
+E2E_TARGETS := $(filter e2e%,$(TEST_TARGETS))
+OTHER_TARGETS := $(filter-out e2e%,$(TEST_TARGETS))
+
+# The steps of `make test`, in order. The gates that need no build come first.
+TEST_STEPS := deps fmt clippy build static-debug test-unit test-e2e test-sdk deny-if-here
+
+.PHONY: help deps fmt clippy build static-debug test test-unit test-e2e test-sdk demo deny deny-if-here \
+	release clean root
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 22
+
+deps: ## install what tests and demo need (Debian, as root), or say what is missing
+	@tests/install-deps.sh
+
+build: ## build every program, static, for debugging
+	cargo build $(LOCKED) --workspace --bins
+
+fmt:
+	cargo fmt --all -- --check
+
+clippy:
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+static-debug:
+	packaging/check-static.sh $(addprefix $(TARGET_DIR)/debug/,$(PROGRAMS))
+
+test: ## THE test command: everything, from nothing to green, under 30 minutes on 2 cores
+	@began=$$SECONDS; report=""; \
+	for step in $(TEST_STEPS); do \
+		step_began=$$SECONDS; \
+		echo "make test: $$step"; \
+		if ! $(MAKE) "$$step"; then \
+			echo "make test: FAILED in $$step after $$((SECONDS - began)) s; to repeat it: make $$step" >&2; \
+			exit 1; \
+		fi; \
+		report="$$report $$step $$((SECONDS - step_began)) s,"; \
+	done; \
+	echo "make test: ok in $$((SECONDS - began)) s:$${report%,}"
+
+test-unit: ## tests that need no cluster
+	cargo test $(LOCKED) --workspace --exclude azslurm-tests
+	cargo test $(LOCKED) -p azslurm-tests --lib --bins $(addprefix --test ,$(OTHER_TARGETS))
+
+test-e2e: root build ## tests with a real slurmctld, slurmd and the ARM emulator (root)
+	cargo test $(LOCKED) -p azslurm-tests $(addprefix --test ,$(E2E_TARGETS)) -- \
+		--test-threads=$(CLUSTER_THREADS)
+
+test-sdk: build ## the official Python SDK against the emulator, where PyPI can be reached
+	tests/sdk/run.sh
+
+demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
+	@cargo run -q $(LOCKED) -p azslurm-tests --bin azslurm-demo
+
+root:
+	@if [ "$$(id -u)" != 0 ]; then \
+		echo "this needs root: slurmctld and slurmd start processes for other users; all packages are here" >&2; \
+		exit 1; \
+	fi
+
+deny: ## licences, advisories, duplicates, sources; installs cargo-deny (5 minutes of CPU) if it is missing
+	@if ! command -v cargo-deny >/dev/null; then \
+		echo "make deny: installing cargo-deny, about 5 minutes of CPU"; \
+		cargo install --locked --target $(TARGET) cargo-deny; \
+	fi
+	@$(MAKE) deny-if-here
+
+# Not a reason for `make test` to build cargo-deny for 5 minutes on every fresh machine; where it is installed
+# it is part of the test. The advisories' database is fetched from the network, so its absence only warns.
+deny-if-here:
+	@if ! command -v cargo-deny >/dev/null; then \
+		echo "deny: left out, cargo-deny is not installed: make deny"; \
+		exit 0; \
+	fi; \
+	cargo deny --locked check licenses bans sources; \
+	if cargo deny --locked fetch db >/dev/null 2>&1; then \
+		cargo deny --locked check advisories; \
+	else \
+		echo "deny: advisories left out: their database cannot be fetched from here"; \
+	fi
+
+# The gate wants symbols, so the link leaves them in and `strip` takes them out of what is shipped.
+release: ## build the programs as they are shipped, into target/dist
+	cargo build $(LOCKED) --release --config 'profile.release.strip=false' $(addprefix -p ,$(PROGRAMS))
+	packaging/check-static.sh $(addprefix $(TARGET_DIR)/release/,$(PROGRAMS))
+	mkdir -p target/dist
+	for program in $(PROGRAMS); do \
+		strip -o "target/dist/$$program" "$(TARGET_DIR)/release/$$program"; \
+	done
+	ls -l target/dist
+
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf target/dist .azpy
