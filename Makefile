@@ -64,6 +64,7 @@ test-unit: ## tests that need no cluster
 	cargo test $(LOCKED) -p azslurm-tests --lib --bins $(addprefix --test ,$(OTHER_TARGETS))
 
 test-e2e: root build ## tests with a real slurmctld, slurmd and the ARM emulator (root)
+	@[ -n "$(E2E_TARGETS)" ] || { echo "test-e2e: tests/Cargo.toml names no test target e2e*" >&2; exit 1; }
 	cargo test $(LOCKED) -p azslurm-tests $(addprefix --test ,$(E2E_TARGETS)) -- \
 		--test-threads=$(CLUSTER_THREADS)
 
@@ -82,7 +83,7 @@ root:
 deny: ## licences, advisories, duplicates, sources; installs cargo-deny (5 minutes of CPU) if it is missing
 	@if ! command -v cargo-deny >/dev/null; then \
 		echo "make deny: installing cargo-deny, about 5 minutes of CPU"; \
-		cargo install --locked --target $(TARGET) cargo-deny; \
+		(cd / && cargo install --locked cargo-deny); \
 	fi
 	@$(MAKE) deny-if-here
 
