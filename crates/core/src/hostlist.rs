@@ -1,1 +1,361 @@
-//! Host lists.
+//! Slurm's host lists, both ways: `n[1-3,7]` to names and names to `n[1-3,7]`.
+//!
+//! The grammar (Slurm's `src/common/hostlist.c`, one dimension; checked against the answers of three versions of
+//! `scontrol` in `tests/hostlist_slurm.rs`):
+//!
+//! ```text
+//! list   := token (separator token)*     separator: one or more of ',' blank tab newline, outside brackets
+//! token  := text | text? ('[' range (',' range)* ']' text?)+
+//! range  := digits | digits '-' digits   never downwards; zeros of the lower bound are the width
+//! ```
+//!
+//! Where Slurm's versions differ the newer one holds. Where Slurm guesses (`n[1-]`, `n[+1]`, a bracket that is
+//! never closed, a number that does not fit, a name that no node can have) this module refuses: a guess here
+//! would create or delete the VM of another node. The test names every such difference with its reason.
+
+use std::fmt;
+
+use crate::NodeName;
+
+mod fold;
+
+pub use fold::{fold, fold_set, fold_sorted};
+
+/// Slurm's own limit of one range (`MAX_RANGE` of hostlist.c): `n[1-65536]` is taken, `n[1-65537]` refused.
+pub const RANGE_LENGTH_MAX: u64 = 65_536;
+
+/// The greatest number of names in one list. Ten times the 100,000 nodes that we mean to serve, and about 60 MB
+/// of names: a mistyped list is an error message and not an exhausted controller.
+pub const NAMES_MAX: usize = 1_000_000;
+
+/// No node name is longer, so no number in one is.
+const DIGITS_MAX: usize = 253;
+
+/// How much of the offending text an error shows.
+const FOUND_MAX: usize = 80;
+
+/// Why a host list is refused, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("host list, character {}: {found:?} {kind}", at + 1)]
+pub struct HostlistError {
+    /// What is wrong.
+    pub kind: HostlistErrorKind,
+    /// Byte offset in the list where `found` begins.
+    pub at: usize,
+    /// The text that is wrong, cut to 80 characters.
+    pub found: String,
+}
+
+/// What is wrong with a host list. `Display` continues a sentence that begins with the offending text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostlistErrorKind {
+    /// `n[1`
+    UnclosedBracket,
+    /// `n1]`
+    StrayBracket,
+    /// `n[[1]]`
+    NestedBracket,
+    /// `n[]`, `n[1,,2]`
+    EmptyRange,
+    /// `n[a]`, `n[1-]`, `n[1-2-3]`, `n[ 1]`
+    NotARange,
+    /// `n[3-1]`
+    Descending,
+    /// More than [`RANGE_LENGTH_MAX`] in one range.
+    RangeTooLong,
+    /// Beyond 64 bits: Slurm would take another number.
+    NumberTooLarge,
+    /// More than [`NAMES_MAX`] names.
+    TooManyNames,
+    /// Not a node name; the rule it breaks.
+    BadName(&'static str),
+}
+
+impl fmt::Display for HostlistErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnclosedBracket => f.write_str("opens a bracket that is never closed"),
+            Self::StrayBracket => f.write_str("closes a bracket that was never opened"),
+            Self::NestedBracket => f.write_str("opens a bracket inside a bracket"),
+            Self::EmptyRange => {
+                f.write_str("holds an empty range: write a number or number-number")
+            }
+            Self::NotARange => f.write_str("is neither a number nor number-number"),
+            Self::Descending => f.write_str("runs downwards: write the lower number first"),
+            Self::RangeTooLong => {
+                write!(f, "is longer than Slurm's {RANGE_LENGTH_MAX} numbers per range: split it")
+            }
+            Self::NumberTooLarge => write!(f, "holds a number greater than {}", u64::MAX),
+            Self::TooManyNames => write!(f, "brings the list over {NAMES_MAX} names"),
+            Self::BadName(rule) => write!(f, "is not a node name: {rule}"),
+        }
+    }
+}
+
+fn refused(kind: HostlistErrorKind, at: usize, found: &str) -> HostlistError {
+    HostlistError { kind, at, found: found.chars().take(FOUND_MAX).collect() }
+}
+
+/// The names of a host list, as `scontrol show hostnames` gives them: in its order, duplicates kept. An empty
+/// list is no error and has no names.
+///
+/// With several brackets the last varies fastest, then the first, the second and so on: Slurm's order, which
+/// nobody should rely on.
+pub fn expand(text: &str) -> Result<Vec<NodeName>, HostlistError> {
+    let mut names = Vec::new();
+    for (at, token) in tokens(text)? {
+        let parts = parts_of(at, token)?;
+        let count = parts.iter().try_fold(1usize, |count, part| count.checked_mul(part.len()));
+        let total = count.and_then(|count| count.checked_add(names.len()));
+        match (count, total) {
+            (Some(count), Some(total)) if total <= NAMES_MAX => {
+                names.reserve(count);
+                combine(&parts, count, |name| {
+                    names.push(node_name(at, name)?);
+                    Ok(())
+                })?;
+            }
+            _ => return Err(refused(HostlistErrorKind::TooManyNames, at, token)),
+        }
+    }
+    Ok(names)
+}
+
+/// Cuts a list at its separators and checks that brackets come in pairs.
+fn tokens(text: &str) -> Result<Vec<(usize, &str)>, HostlistError> {
+    let mut tokens = Vec::new();
+    let mut begin = 0;
+    let mut bracket = None;
+    for (at, byte) in text.bytes().enumerate() {
+        match (byte, bracket) {
+            (b'[', None) => bracket = Some(at),
+            (b']', Some(_)) => bracket = None,
+            (b'[', Some(open)) => {
+                let found = &text[open..=at];
+                return Err(refused(HostlistErrorKind::NestedBracket, open, found));
+            }
+            (b']', None) => {
+                return Err(refused(HostlistErrorKind::StrayBracket, begin, &text[begin..=at]));
+            }
+            (b',' | b' ' | b'\t' | b'\n', None) => {
+                tokens.push((begin, &text[begin..at]));
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if let Some(open) = bracket {
+        return Err(refused(HostlistErrorKind::UnclosedBracket, begin, &text[begin..])
+            .moved_if_long(open, text));
+    }
+    tokens.push((begin, &text[begin..]));
+    tokens.retain(|(_, token)| !token.is_empty());
+    Ok(tokens)
+}
+
+impl HostlistError {
+    /// Shows the text from `at` on when what is wrong would be beyond the part that is shown.
+    fn moved_if_long(self, at: usize, text: &str) -> Self {
+        if at - self.at < FOUND_MAX { self } else { refused(self.kind, at, &text[at..]) }
+    }
+}
+
+/// A piece of a token: text as it is, or the numbers of a bracket.
+enum Part<'a> {
+    Text(&'a str),
+    Numbers(Vec<Range>),
+}
+
+/// `lo` to `hi`, printed with at least `width` digits.
+struct Range {
+    lo: u64,
+    hi: u64,
+    width: usize,
+}
+
+impl Range {
+    fn len(&self) -> usize {
+        usize::try_from(self.hi - self.lo).expect("a range holds at most 65536 numbers") + 1
+    }
+}
+
+impl Part<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Part::Text(_) => 1,
+            Part::Numbers(ranges) => ranges.iter().map(Range::len).sum(),
+        }
+    }
+}
+
+fn parts_of(at: usize, token: &str) -> Result<Vec<Part<'_>>, HostlistError> {
+    let mut parts = Vec::new();
+    let mut done = 0;
+    while let Some(open) = token[done..].find('[').map(|found| done + found) {
+        let close = open + token[open..].find(']').expect("tokens() has checked the brackets");
+        if open > done {
+            parts.push(Part::Text(&token[done..open]));
+        }
+        parts.push(Part::Numbers(ranges_of(at + open, &token[open..=close])?));
+        done = close + 1;
+    }
+    if done < token.len() {
+        parts.push(Part::Text(&token[done..]));
+    }
+    Ok(parts)
+}
+
+/// The ranges between one pair of brackets (`bracket` includes both).
+fn ranges_of(at: usize, bracket: &str) -> Result<Vec<Range>, HostlistError> {
+    let mut ranges = Vec::new();
+    let mut begin = at + 1;
+    for text in bracket[1..bracket.len() - 1].split(',') {
+        if text.is_empty() {
+            return Err(refused(HostlistErrorKind::EmptyRange, at, bracket));
+        }
+        ranges.push(range_of(text).map_err(|kind| refused(kind, begin, text))?);
+        begin += text.len() + 1;
+    }
+    Ok(ranges)
+}
+
+fn range_of(text: &str) -> Result<Range, HostlistErrorKind> {
+    let (lo_text, hi_text) = text.split_once('-').unwrap_or((text, text));
+    let (lo, hi) = (number_of(lo_text)?, number_of(hi_text)?);
+    if lo > hi {
+        return Err(HostlistErrorKind::Descending);
+    }
+    if hi - lo >= RANGE_LENGTH_MAX {
+        return Err(HostlistErrorKind::RangeTooLong);
+    }
+    Ok(Range { lo, hi, width: lo_text.len() })
+}
+
+/// Digits only: no sign, no blank, no other base.
+fn number_of(text: &str) -> Result<u64, HostlistErrorKind> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(HostlistErrorKind::NotARange);
+    }
+    if text.len() > DIGITS_MAX {
+        return Err(HostlistErrorKind::NumberTooLarge);
+    }
+    text.parse().map_err(|_| HostlistErrorKind::NumberTooLarge)
+}
+
+/// Calls `each` with every combination, in Slurm's order.
+fn combine(
+    parts: &[Part<'_>],
+    count: usize,
+    mut each: impl FnMut(String) -> Result<(), HostlistError>,
+) -> Result<(), HostlistError> {
+    let choices: Vec<Vec<String>> = parts.iter().map(choices_of).collect();
+    let brackets: Vec<usize> =
+        (0..parts.len()).filter(|part| matches!(parts[*part], Part::Numbers(_))).collect();
+    let mut turning_order = brackets.clone();
+    turning_order.rotate_right(usize::from(brackets.len() > 1));
+    let mut chosen = vec![0; parts.len()];
+    for _ in 0..count {
+        each(choices.iter().zip(&chosen).map(|(texts, at)| texts[*at].as_str()).collect())?;
+        for part in &turning_order {
+            chosen[*part] += 1;
+            if chosen[*part] < choices[*part].len() {
+                break;
+            }
+            chosen[*part] = 0;
+        }
+    }
+    Ok(())
+}
+
+fn choices_of(part: &Part<'_>) -> Vec<String> {
+    match part {
+        Part::Text(text) => vec![(*text).to_owned()],
+        Part::Numbers(ranges) => ranges
+            .iter()
+            .flat_map(|range| {
+                (range.lo..=range.hi).map(|number| format!("{number:0width$}", width = range.width))
+            })
+            .collect(),
+    }
+}
+
+fn node_name(at: usize, text: String) -> Result<NodeName, HostlistError> {
+    let name = NodeName::try_from(text).map_err(|error| HostlistError {
+        kind: HostlistErrorKind::BadName(error.rule),
+        at,
+        found: error.found,
+    })?;
+    // Slurm reads the digits at the end as a number and saturates: it would mean another node.
+    if fold::digits_at_end(name.as_str()).parse::<u64>().is_err_and(|e| is_overflow(&e)) {
+        return Err(refused(HostlistErrorKind::NumberTooLarge, at, name.as_str()));
+    }
+    Ok(name)
+}
+
+fn is_overflow(error: &std::num::ParseIntError) -> bool {
+    *error.kind() == std::num::IntErrorKind::PosOverflow
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &str) -> Vec<String> {
+        expand(list).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_list_expands_in_slurms_order_with_zeros_and_duplicates_kept() {
+        assert_eq!(names("n[08-11],m1 n[1,1]"), ["n08", "n09", "n10", "n11", "m1", "n1", "n1"]);
+        assert_eq!(
+            names("a[1-2][3-4][5-6]"),
+            ["a135", "a136", "a235", "a236", "a145", "a146", "a245", "a246"]
+        );
+        assert!(expand(" ,\t\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_the_text() {
+        let error = expand("ok1,n[1-3,9-7]").unwrap_err();
+        assert_eq!((error.at, error.found.as_str()), (10, "9-7"));
+        assert_eq!(
+            error.to_string(),
+            "host list, character 11: \"9-7\" runs downwards: write the lower number first"
+        );
+        let kinds = [
+            ("n[1", HostlistErrorKind::UnclosedBracket),
+            ("n1]", HostlistErrorKind::StrayBracket),
+            ("n[[1]]", HostlistErrorKind::NestedBracket),
+            ("n[1,,2]", HostlistErrorKind::EmptyRange),
+            ("n[1-]", HostlistErrorKind::NotARange),
+            ("n[1-65537]", HostlistErrorKind::RangeTooLong),
+            ("n18446744073709551616", HostlistErrorKind::NumberTooLarge),
+            ("1[18446744073709551615]", HostlistErrorKind::NumberTooLarge),
+        ];
+        for (list, kind) in kinds {
+            assert_eq!(expand(list).unwrap_err().kind, kind, "{list}");
+        }
+        let error = expand("n1 /etc/hostname").unwrap_err();
+        assert_eq!((error.at, error.found.as_str()), (3, "/etc/hostname"));
+    }
+
+    #[test]
+    fn a_list_of_more_than_a_million_names_is_refused_before_it_is_made() {
+        assert_eq!(expand("a[0-999]b[0-999]").unwrap().len(), NAMES_MAX);
+        for list in ["a[0-999]b[0-999],c", "a[0-9999]b[0-9999]c[0-9999]d[0-9999]e[0-9999]f[0-9999]"]
+        {
+            assert_eq!(expand(list).unwrap_err().kind, HostlistErrorKind::TooManyNames);
+        }
+    }
+
+    #[test]
+    fn absurdly_long_text_is_an_error_and_not_a_panic() {
+        let digits = "0".repeat(100_000);
+        for list in
+            [format!("n[{digits}1]"), format!("n{digits}"), format!("n[{digits}"), "x".repeat(9999)]
+        {
+            let error = expand(&list).unwrap_err();
+            assert!(error.found.len() <= FOUND_MAX, "{}", error.found);
+        }
+    }
+}
