@@ -1,0 +1,199 @@
+//! The questions and orders of this crate's users, each a run of `scontrol` or a few.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use azslurm_core::config::Slurm as Config;
+use azslurm_core::{NodeName, hostlist};
+use tracing::warn;
+
+use crate::command::{Answer, Scontrol};
+use crate::controller::{controller_of_line, setting_of_line};
+use crate::update::batches;
+use crate::{Controller, Job, Node, NodeVerb, SlurmError, SlurmVersion, job, node};
+
+/// So many unreadable records are shown in one line of the log.
+const ODD_SHOWN_MAX: usize = 3;
+
+/// A cluster's slurmctld. Cheap to clone; clones count their runs together.
+#[derive(Debug, Clone)]
+pub struct Slurm {
+    scontrol: Arc<Scontrol>,
+}
+
+impl Slurm {
+    /// With `[slurm]` of the config; nothing is run yet.
+    pub fn new(config: &Config) -> Slurm {
+        Slurm { scontrol: Arc::new(Scontrol::new(config)) }
+    }
+
+    /// How often `scontrol` was run so far.
+    pub fn runs(&self) -> u64 {
+        self.scontrol.runs()
+    }
+
+    /// All nodes of the cluster. A record that cannot be read is logged and left out: for its node nothing is known.
+    pub async fn nodes(&self) -> Result<Vec<Node>, SlurmError> {
+        let answer = self.scontrol.ask(&["-a", "show", "nodes", "-o"]).await?;
+        let listing = node::read(&answer.stdout);
+        report_odd(&answer, &listing.odd, listing.nodes.len())?;
+        Ok(listing.nodes)
+    }
+
+    /// Some nodes. Names that slurmctld does not know are not in the answer, and no error.
+    pub async fn nodes_named(&self, nodes: &[NodeName]) -> Result<Vec<Node>, SlurmError> {
+        let mut found = Vec::with_capacity(nodes.len());
+        for batch in batches(nodes) {
+            let answer = self.show_nodes(batch).await?;
+            let listing = node::read(&answer.stdout);
+            if !answer.status.success() && !answer.said_not_found() {
+                return Err(answer.into_error());
+            }
+            report_odd(&answer, &listing.odd, batch.len())?;
+            found.extend(listing.nodes);
+        }
+        Ok(found)
+    }
+
+    /// All jobs that slurmctld still knows. A record that cannot be read is logged and left out.
+    pub async fn jobs(&self) -> Result<Vec<Job>, SlurmError> {
+        let answer = self.scontrol.ask(&["-a", "show", "jobs", "-o"]).await?;
+        let listing = job::read(&answer.stdout);
+        report_odd(&answer, &listing.odd, listing.jobs.len())?;
+        Ok(listing.jobs)
+    }
+
+    /// Says `verb` about `nodes`, in as few runs as the limits allow; nothing is run for no nodes.
+    ///
+    /// `reason` should come from [`crate::reason::reason`]. Refusals that concern single nodes
+    /// ([`SlurmError::NotAllowed`], [`SlurmError::UnknownNodes`]) are returned after all other nodes have been told;
+    /// every other error ends the work at once.
+    pub async fn update(
+        &self,
+        nodes: &[NodeName],
+        verb: NodeVerb,
+        reason: Option<&str>,
+    ) -> Result<(), SlurmError> {
+        if verb.needs_reason() && reason.is_none_or(str::is_empty) {
+            return Err(SlurmError::ReasonMissing { verb });
+        }
+        let mut refused = None;
+        for batch in batches(nodes) {
+            match self.update_batch(batch, verb, reason).await {
+                Ok(()) => {}
+                Err(error @ (SlurmError::NotAllowed { .. } | SlurmError::UnknownNodes { .. })) => {
+                    refused = refused.or(Some(error))
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The controllers of the cluster and whether each answers.
+    pub async fn ping(&self) -> Result<Vec<Controller>, SlurmError> {
+        // The exit status says whether the primary is up, which the lines say too.
+        let answer = self.scontrol.run(&["ping"]).await?;
+        let controllers: Vec<Controller> =
+            answer.stdout.lines().filter_map(controller_of_line).collect();
+        if controllers.is_empty() { Err(answer.into_error()) } else { Ok(controllers) }
+    }
+
+    /// slurmctld's version (not scontrol's own).
+    pub async fn version(&self) -> Result<SlurmVersion, SlurmError> {
+        let text = self.config_value("SLURM_VERSION").await?.unwrap_or_default();
+        text.parse().map_err(|what| SlurmError::Unreadable {
+            command: "scontrol show config".to_owned(),
+            what,
+        })
+    }
+
+    /// One setting of the running slurmctld, as `scontrol show config` prints it (`60 sec`); `None` when it is not
+    /// set or does not exist. Case of `key` does not matter.
+    pub async fn config_value(&self, key: &str) -> Result<Option<String>, SlurmError> {
+        Ok(self.config().await?.remove(&key.to_ascii_lowercase()).flatten())
+    }
+
+    /// All settings of the running slurmctld, keys in lower case.
+    pub async fn config(&self) -> Result<BTreeMap<String, Option<String>>, SlurmError> {
+        let answer = self.scontrol.ask(&["show", "config"]).await?;
+        let settings = answer.stdout.lines().filter_map(setting_of_line);
+        Ok(settings
+            .map(|(key, value)| (key.to_ascii_lowercase(), value.map(str::to_owned)))
+            .collect())
+    }
+
+    async fn show_nodes(&self, nodes: &[NodeName]) -> Result<Answer, SlurmError> {
+        self.scontrol.run(&["-a", "show", "nodes", &fold(nodes), "-o"]).await
+    }
+
+    /// slurmctld stops at the first name that it does not know. Then the names that it does know are told again by
+    /// themselves, so that one stray name never keeps the others from being told.
+    async fn update_batch(
+        &self,
+        batch: &[NodeName],
+        verb: NodeVerb,
+        reason: Option<&str>,
+    ) -> Result<(), SlurmError> {
+        let answer = self.run_update(batch, verb, reason).await?;
+        if answer.status.success() {
+            return Ok(());
+        }
+        if !answer.is_unknown_node() {
+            return Err(answer.into_error());
+        }
+        let known: BTreeSet<NodeName> =
+            self.nodes_named(batch).await?.into_iter().map(|node| node.name).collect();
+        let (known, unknown): (Vec<NodeName>, Vec<NodeName>) =
+            batch.iter().cloned().partition(|name| known.contains(name));
+        if unknown.is_empty() {
+            return Err(answer.into_error());
+        }
+        if !known.is_empty() {
+            let answer = self.run_update(&known, verb, reason).await?;
+            if !answer.status.success() {
+                return Err(answer.into_error());
+            }
+        }
+        Err(SlurmError::UnknownNodes { nodes: fold(&unknown) })
+    }
+
+    async fn run_update(
+        &self,
+        nodes: &[NodeName],
+        verb: NodeVerb,
+        reason: Option<&str>,
+    ) -> Result<Answer, SlurmError> {
+        let names = format!("nodename={}", fold(nodes));
+        let state = format!("state={verb}");
+        let reason = reason.map(|reason| format!("reason={reason}"));
+        let arguments: Vec<&str> =
+            ["update", &names, &state].into_iter().chain(reason.as_deref()).collect();
+        self.scontrol.run(&arguments).await
+    }
+}
+
+impl Answer {
+    /// `show nodes LIST` says this, with exit status 1, about names that slurmctld does not know.
+    fn said_not_found(&self) -> bool {
+        let words = [&self.stdout, &self.stderr];
+        words.iter().any(|text| text.lines().any(|line| line.trim_end().ends_with(" not found")))
+    }
+}
+
+fn fold(nodes: &[NodeName]) -> String {
+    hostlist::fold_sorted(nodes)
+}
+
+/// Records that cannot be read are a line in the log; an answer in which nothing can be read is an error, because
+/// an empty listing would say that there are no nodes.
+fn report_odd(answer: &Answer, odd: &[String], readable: usize) -> Result<(), SlurmError> {
+    let Some(first) = odd.first() else { return Ok(()) };
+    if readable == 0 {
+        let what = format!("{} records, the first is {first:?}", odd.len());
+        return Err(SlurmError::Unreadable { command: answer.command.clone(), what });
+    }
+    let shown = &odd[..odd.len().min(ODD_SHOWN_MAX)];
+    warn!(command = answer.command, count = odd.len(), ?shown, "records that cannot be read");
+    Ok(())
+}
