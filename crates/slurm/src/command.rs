@@ -1,9 +1,9 @@
 //! The only place that starts a program of Slurm's.
 //!
-//! The child gets nothing of our environment: slurmctld gives its programs neither PATH nor HOME, and an operator's
-//! shell may hold `SLURM_TIME_FORMAT`, `SLURM_CLUSTERS` or a locale that change the output. Rust's `Command` empties
-//! the signal mask of the child, which matters because 22.05 starts our programs with nearly all signals blocked; a
-//! test holds it to that.
+//! The child gets nothing of our environment: slurmctld gives its programs neither PATH nor HOME,
+//! and an operator's shell may hold `SLURM_TIME_FORMAT`, `SLURM_CLUSTERS` or a locale that change
+//! the output. Rust's `Command` empties the signal mask of the child, which matters because 22.05
+//! starts our programs with nearly all signals blocked; a test holds it to that.
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -16,8 +16,8 @@ use tokio::process::{Child, Command};
 
 use crate::SlurmError;
 
-/// More than `scontrol show nodes` says about the most nodes that Slurm can have (65,536 nodes of about 600 bytes are
-/// 40 MB); beyond it something is wrong, and memory is not spent on it.
+/// More than `scontrol show nodes` says about the most nodes that Slurm can have (65,536 nodes of
+/// about 600 bytes are 40 MB); beyond it something is wrong, and memory is not spent on it.
 const OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// So much of a command line or of scontrol's words is enough to know which it was.
@@ -99,7 +99,8 @@ impl Scontrol {
 }
 
 impl Answer {
-    /// The error that a failed run stands for, by scontrol's words: its exit status is 1 for everything.
+    /// The error that a failed run stands for, by scontrol's words: its exit status is 1 for
+    /// everything.
     pub(crate) fn into_error(self) -> SlurmError {
         let said = self.said();
         let command = self.command;

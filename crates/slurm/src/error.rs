@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::NodeVerb;
 
-/// Why slurmctld could not be asked or told. `command` is the command line, cut to a readable length; `said` is what
-/// `scontrol` wrote about it, on one line.
+/// Why slurmctld could not be asked or told. `command` is the command line, cut to a readable
+/// length; `said` is what `scontrol` wrote about it, on one line.
 #[derive(Debug, thiserror::Error)]
 pub enum SlurmError {
     /// `scontrol` could not be started.
@@ -26,7 +26,8 @@ pub enum SlurmError {
         /// What the system said.
         source: io::Error,
     },
-    /// `scontrol` ran longer than `command_timeout_seconds` and was killed. What it was to do may have been done.
+    /// `scontrol` ran longer than `command_timeout_seconds` and was killed. What it was to do may
+    /// have been done.
     #[error("`{command}` did not end within {} s and was killed", limit.as_secs())]
     TimedOut {
         /// What was run.
@@ -42,8 +43,9 @@ pub enum SlurmError {
         /// scontrol's words.
         said: String,
     },
-    /// The verb is not allowed in the present state of at least one of the nodes; for the others of the list it was
-    /// done. `state=resume` on a node that is already back is such a case, and harmless.
+    /// The verb is not allowed in the present state of at least one of the nodes; for the others of
+    /// the list it was done. `state=resume` on a node that is already back is such a case, and
+    /// harmless.
     #[error("`{command}` is not allowed in the node's present state: {said}")]
     NotAllowed {
         /// What was run.

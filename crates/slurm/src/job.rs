@@ -1,8 +1,8 @@
 //! A job as slurmctld describes it (`scontrol -a show jobs -o`).
 //!
-//! A user chooses the name of a job, and the text does not quote it: a name that contains ` UserId=` can spoil what
-//! we read about that very job. So nothing may be decided on these words that its owner must not decide; whether a
-//! node is busy is told by the node's own state.
+//! A user chooses the name of a job, and the text does not quote it: a name that contains `
+//! UserId=` can spoil what we read about that very job. So nothing may be decided on these words
+//! that its owner must not decide; whether a node is busy is told by the node's own state.
 
 use azslurm_core::hostlist::{self, HostlistError};
 use azslurm_core::{JobId, NodeName, Timestamp};
@@ -14,8 +14,8 @@ use crate::record::{Grammar, Record, split, timestamp};
 pub struct Job {
     /// `JobId`.
     pub id: JobId,
-    /// `ArrayJobId` and `ArrayTaskId`: the array that it belongs to, and its task or the range of tasks that have
-    /// not been taken apart yet.
+    /// `ArrayJobId` and `ArrayTaskId`: the array that it belongs to, and its task or the range of
+    /// tasks that have not been taken apart yet.
     pub array: Option<(JobId, String)>,
     /// `JobName`.
     pub name: String,
@@ -126,7 +126,8 @@ const GRAMMAR: Grammar = Grammar {
         "Account",
         "MailUser",
     ],
-    // Behind a name stands UserId, in every version. Behind the other free texts nothing stands that we read.
+    // Behind a name stands UserId, in every version. Behind the other free texts nothing stands
+    // that we read.
     known: &[
         "UserId",
         "QOS",
@@ -207,7 +208,9 @@ mod tests {
     #[test]
     fn a_waiting_job_has_no_nodes_and_an_array_its_range() {
         let listing = read(
-            "JobId=5 ArrayJobId=4 ArrayTaskId=2-19%4 JobName=a b=c JobState=x UserId=root(0) JobState=PENDING Reason=BeginTime Restarts=2 NodeList= BatchHost=(null) NumNodes=1 Command=/x JobState=RUNNING\n\
+            "JobId=5 ArrayJobId=4 ArrayTaskId=2-19%4 JobName=a b=c JobState=x \
+             UserId=root(0) JobState=PENDING Reason=BeginTime Restarts=2 NodeList= \
+             BatchHost=(null) NumNodes=1 Command=/x JobState=RUNNING\n\
              JobId=6 JobName=x UserId=root(0) JobState=PURRING NodeList=(null)\n\
              JobId=x JobState=RUNNING\n",
         );

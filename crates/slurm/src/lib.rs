@@ -1,9 +1,10 @@
 //! Asking and telling slurmctld.
 //!
-//! `scontrol` is run in one place only ([`command`]), with its stable text output: 22.05 has no `--json`, and the
-//! shape of later JSON changes from release to release, while `scontrol -a show nodes -o` is the same text in all of
-//! them. Everything that slurmctld says is read tolerantly: what is new to us is kept, what cannot be read is
-//! reported and left out, and one strange record never hides the others.
+//! `scontrol` is run in one place only ([`command`]), with its stable text output: 22.05 has no
+//! `--json`, and the shape of later JSON changes from release to release, while `scontrol -a show
+//! nodes -o` is the same text in all of them. Everything that slurmctld says is read tolerantly:
+//! what is new to us is kept, what cannot be read is reported and left out, and one strange record
+//! never hides the others.
 //!
 //! This crate knows no word of Azure's and does not know the ledger.
 

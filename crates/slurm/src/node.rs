@@ -198,11 +198,14 @@ mod tests {
         assert!(seen > 90, "{seen}");
     }
 
-    /// T21: a `=` inside a node's field, a node that is not ours and an extra partition stopped a daemon.
+    /// T21: a `=` inside a node's field, a node that is not ours and an extra partition stopped a
+    /// daemon.
     #[test]
     fn foreign_nodes_and_equal_signs_stop_nothing() {
         let listing = read(
-            "NodeName=login.example Gres=gpu:a100:4(S:0-1) NodeAddr=login.example State=IDLE Partitions=extra,debug Extra={\"a\":\"k=v State=DOWN\"} Reason=see http://x/?id=1 [bob@2026-11-21T01:51:12]\n\
+            "NodeName=login.example Gres=gpu:a100:4(S:0-1) NodeAddr=login.example \
+             State=IDLE Partitions=extra,debug Extra={\"a\":\"k=v State=DOWN\"} \
+             Reason=see http://x/?id=1 [bob@2026-11-21T01:51:12]\n\
              NodeName=n2 Comment=was DOWN, State=IDLE+DRAIN later State=DOWN+CLOUD Reason=a=b c=d\n\
              NodeName=n3 State=IDLE+CLOUD Weight=1\n",
         );

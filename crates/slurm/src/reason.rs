@@ -1,7 +1,7 @@
 //! The reasons that we give slurmctld for a node: `azslurm: <code>: <text>, next try <time>`.
 //!
-//! They are for people, who see them in `sinfo -R`, and for us: the code tells a node that we took out from one that
-//! a person took out, which we never touch.
+//! They are for people, who see them in `sinfo -R`, and for us: the code tells a node that we took
+//! out from one that a person took out, which we never touch.
 
 use azslurm_core::Timestamp;
 
@@ -16,7 +16,8 @@ const CODE_CHARS_MAX: usize = 40;
 const OURS: &str = "azslurm: ";
 const NEXT_TRY: &str = ", next try ";
 
-/// What slurmctld from 23.02 on appends when ResumeTimeout passes; 22.05 puts it in the place of the reason.
+/// What slurmctld from 23.02 on appends when ResumeTimeout passes; 22.05 puts it in the place of
+/// the reason.
 const RESUME_TIMEOUT: &str = "ResumeTimeout reached";
 
 /// A reason of ours, taken apart.
@@ -32,9 +33,10 @@ pub struct OurReason {
     pub is_resume_timeout: bool,
 }
 
-/// Makes a reason: one line of printable ASCII, at most [`REASON_CHARS_MAX`] long, without quotes (scontrol strips
-/// them), backslashes, `=` (it would look like a field) or brackets (scontrol appends `[user@time]`).
-/// A `code` that is not made of lower-case letters, digits and `-` is made so; a long `text` is cut.
+/// Makes a reason: one line of printable ASCII, at most [`REASON_CHARS_MAX`] long, without quotes
+/// (scontrol strips them), backslashes, `=` (it would look like a field) or brackets (scontrol
+/// appends `[user@time]`). A `code` that is not made of lower-case letters, digits and `-` is made
+/// so; a long `text` is cut.
 pub fn reason(code: &str, text: &str, until: Option<Timestamp>) -> String {
     let code: String = code.chars().map(code_char).take(CODE_CHARS_MAX).collect();
     let code = if code.is_empty() { "other" } else { &code };
@@ -49,7 +51,8 @@ pub fn reason(code: &str, text: &str, until: Option<Timestamp>) -> String {
     }
 }
 
-/// Takes a reason apart if we made it; `None` for anybody else's. What slurmctld and scontrol added is put aside.
+/// Takes a reason apart if we made it; `None` for anybody else's. What slurmctld and scontrol added
+/// is put aside.
 pub fn parse_ours(reason: &str) -> Option<OurReason> {
     let (text, _) = split_stamp(reason);
     let rest = text.strip_prefix(OURS)?;
@@ -78,7 +81,8 @@ fn code_char(c: char) -> char {
     }
 }
 
-/// One line of printable ASCII without the characters that scontrol or our own reading take for something else.
+/// One line of printable ASCII without the characters that scontrol or our own reading take for
+/// something else.
 fn plain(text: &str) -> String {
     let replaced: String = text
         .chars()
@@ -108,7 +112,8 @@ mod tests {
         let made = reason("quota", "standardDSv5Family 10 of 10 used in westeurope", Some(TIME));
         assert_eq!(
             made,
-            "azslurm: quota: standardDSv5Family 10 of 10 used in westeurope, next try 2026-11-21T01:53:05Z"
+            "azslurm: quota: standardDSv5Family 10 of 10 used in westeurope, \
+             next try 2026-11-21T01:53:05Z"
         );
         let ours = parse_ours(&made).unwrap();
         assert_eq!((ours.code.as_str(), ours.next_try), ("quota", Some(TIME)));
@@ -147,10 +152,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_becomes_one_harmless_line(code in ".{0,60}", text in "(?s).{0,400}", timed in any::<bool>()) {
+        fn any_text_becomes_one_harmless_line(
+            code in ".{0,60}",
+            text in "(?s).{0,400}",
+            timed in any::<bool>(),
+        ) {
             let made = reason(&code, &text, timed.then_some(TIME));
             prop_assert!(made.len() <= REASON_CHARS_MAX, "{}", made.len());
-            prop_assert!(made.bytes().all(|b| (b' '..=b'~').contains(&b) && !b"\"'`\\=[]".contains(&b)), "{}", made);
+            let is_harmless = |b| (b' '..=b'~').contains(&b) && !b"\"'`\\=[]".contains(&b);
+            prop_assert!(made.bytes().all(is_harmless), "{}", made);
             let ours = parse_ours(&made).unwrap();
             prop_assert_eq!(ours.next_try.is_some(), timed);
             let line = format!("NodeName=n1 State=DOWN Reason={made} [root@2026-11-21T01:51:12]");

@@ -1,5 +1,5 @@
-//! `Key=value Key=value …`, as `scontrol show … -o` writes it: values may hold blanks and `=`, keys differ between
-//! versions, and nothing is quoted. Nothing here knows what a key means.
+//! `Key=value Key=value …`, as `scontrol show … -o` writes it: values may hold blanks and `=`, keys
+//! differ between versions, and nothing is quoted. Nothing here knows what a key means.
 
 /// One line, taken apart.
 #[derive(Debug)]
@@ -9,7 +9,8 @@ pub(crate) struct Record<'a> {
 
 /// How one kind of record is written.
 pub(crate) struct Grammar {
-    /// Keys whose value is free text (a person's words, a command line): it may look like further fields.
+    /// Keys whose value is free text (a person's words, a command line): it may look like further
+    /// fields.
     pub(crate) free: &'static [&'static str],
     /// The keys that may follow a free text. Inside one, no other word begins a field.
     pub(crate) known: &'static [&'static str],
@@ -46,8 +47,9 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The records of an output: each begins with a line that starts with `first_key=`. Other lines continue the record
-/// before them (a newline in a reason or a comment); those before the first record are returned apart.
+/// The records of an output: each begins with a line that starts with `first_key=`. Other lines
+/// continue the record before them (a newline in a reason or a comment); those before the first
+/// record are returned apart.
 pub(crate) fn split(output: &str, first_key: &str) -> (Vec<String>, Vec<String>) {
     let mut before = Vec::new();
     let mut records: Vec<String> = Vec::new();
@@ -81,7 +83,8 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// `Key` of `Key=value`. Keys of Slurm's: `CPUs/Task`, `ReqB:S:C:T`, `NtasksPerN:B:S:C`, `Socks/Node`, `MCS_label`.
+/// `Key` of `Key=value`. Keys of Slurm's: `CPUs/Task`, `ReqB:S:C:T`, `NtasksPerN:B:S:C`,
+/// `Socks/Node`, `MCS_label`.
 fn key_of(word: &str) -> Option<&str> {
     let (key, _) = word.split_once('=')?;
     let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -98,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_value_may_hold_blanks_and_equal_signs() {
-        let line = "NodeName=n1 OS=Linux 6.18 #1 SMP a=b RealMemory=500 New=1 State=IDLE  Comment=x=y State=DOWN z Reason=r";
+        let line = "NodeName=n1 OS=Linux 6.18 #1 SMP a=b RealMemory=500 New=1 State=IDLE  \
+            Comment=x=y State=DOWN z Reason=r";
         let record = Record::parse(line, &GRAMMAR);
         assert_eq!(record.get("OS"), Some("Linux 6.18 #1 SMP a=b"));
         assert_eq!(record.get("RealMemory"), Some("500"));

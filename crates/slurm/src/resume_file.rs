@@ -1,13 +1,13 @@
 //! `SLURM_RESUME_FILE`: what slurmctld tells ResumeProgram about the jobs that wait for the nodes.
 //!
-//! It exists only where slurmctld was built with JSON-C, its keys were renamed in 23.02, and later versions added
-//! some: every field is optional, unknown ones are passed over, and an entry that cannot be read is put aside. The
-//! file is in slurmctld's memory and gone soon after: read it first thing.
+//! It exists only where slurmctld was built with JSON-C, its keys were renamed in 23.02, and later
+//! versions added some: every field is optional, unknown ones are passed over, and an entry that
+//! cannot be read is put aside. The file is in slurmctld's memory and gone soon after: read it
+//! first thing.
 
 use azslurm_core::hostlist;
 use azslurm_core::{JobId, NodeName};
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub struct ResumeJob {
     pub job_id: JobId,
     /// Its nodes that are resumed in this call (22.05: `nodes`).
     pub nodes_resume: Vec<NodeName>,
-    /// All nodes of the job, the ones that are up already included. 22.05 does not tell: as `nodes_resume`.
+    /// All nodes of the job, the ones that are up already included. 22.05 does not tell: as
+    /// `nodes_resume`.
     pub nodes_alloc: Vec<NodeName>,
     /// `features`: the constraint, `f1&spot`.
     pub features: Option<String>,
@@ -53,21 +54,22 @@ pub struct ResumeFileError {
     source: serde_json::Error,
 }
 
-#[derive(Deserialize)]
-struct WireFile {
-    #[serde(default, alias = "all_nodes")]
-    all_nodes_resume: Value,
-    #[serde(default)]
-    jobs: Vec<Value>,
-}
-
 /// Reads the text of the file, in the spelling of any version.
 pub fn read(text: &str) -> Result<ResumeFile, ResumeFileError> {
-    let wire: WireFile = serde_json::from_str(text)
+    let wire: Map<String, Value> = serde_json::from_str(text)
         .map_err(|source| ResumeFileError { length: text.len(), source })?;
+    let all = wire.get("all_nodes_resume").or_else(|| wire.get("all_nodes"));
     let mut file = ResumeFile::default();
-    file.nodes = nodes(&wire.all_nodes_resume, "all nodes", &mut file.odd);
-    for job in &wire.jobs {
+    file.nodes = nodes(all.unwrap_or(&Value::Null), "all nodes", &mut file.odd);
+    let jobs = match wire.get("jobs") {
+        Some(Value::Array(jobs)) => jobs.as_slice(),
+        None | Some(Value::Null) => &[],
+        Some(other) => {
+            file.odd.push(format!("jobs: not a list: {other}"));
+            &[]
+        }
+    };
+    for job in jobs {
         match read_job(job, &mut file.odd) {
             Some(job) => file.jobs.push(job),
             None => file.odd.push(format!("job without a number: {job}")),
@@ -83,9 +85,11 @@ fn read_job(job: &Value, odd: &mut Vec<String>) -> Option<ResumeJob> {
     let field = |key: &str| job.get(key).unwrap_or(&Value::Null);
     let resume = job.get("nodes_resume").unwrap_or_else(|| field("nodes"));
     let nodes_resume = nodes(resume, &format!("nodes of job {job_id}"), odd);
-    let nodes_alloc = match field("nodes_alloc") {
-        Value::Null => nodes_resume.clone(),
-        alloc => nodes(alloc, &format!("allocation of job {job_id}"), odd),
+    let alloc = field("nodes_alloc");
+    let nodes_alloc = if alloc.is_null() {
+        nodes_resume.clone()
+    } else {
+        nodes(alloc, &format!("allocation of job {job_id}"), odd)
     };
     Some(ResumeJob {
         job_id,
@@ -165,6 +169,8 @@ mod tests {
     #[test]
     fn every_field_may_be_missing_and_new_ones_are_passed_over() {
         assert_eq!(good("{}"), ResumeFile::default());
+        assert_eq!(good(r#"{"jobs":null}"#), ResumeFile::default());
+        assert_eq!(read(r#"{"jobs":7}"#).unwrap().odd.len(), 1);
         let file = good(r#"{"jobs":[{"job_id":7,"moon":"full"}],"all_nodes_resume":null,"x":[1]}"#);
         assert_eq!(file.jobs[0].job_id, JobId(7));
         assert!(file.jobs[0].nodes_resume.is_empty());
@@ -172,7 +178,9 @@ mod tests {
 
     #[test]
     fn one_unreadable_job_does_not_hide_the_others() {
-        let file = read(r#"{"jobs":[{"nodes":"a"},{"job_id":2,"nodes":"n[1-"},{"job_id":3,"nodes":"n[1-2]"},4],"all_nodes":5}"#).unwrap();
+        let text = r#"{"jobs":[{"nodes":"a"},{"job_id":2,"nodes":"n[1-"},
+            {"job_id":3,"nodes":"n[1-2]"},4],"all_nodes":5}"#;
+        let file = read(text).unwrap();
         let ids: Vec<u32> = file.jobs.iter().map(|job| job.job_id.0).collect();
         assert_eq!(ids, [2, 3]);
         assert_eq!(file.jobs[1].nodes_resume.len(), 2);

@@ -32,7 +32,8 @@ impl Slurm {
         self.scontrol.runs()
     }
 
-    /// All nodes of the cluster. A record that cannot be read is logged and left out: for its node nothing is known.
+    /// All nodes of the cluster. A record that cannot be read is logged and left out: for its node
+    /// nothing is known.
     pub async fn nodes(&self) -> Result<Vec<Node>, SlurmError> {
         let answer = self.scontrol.ask(&["-a", "show", "nodes", "-o"]).await?;
         let listing = node::read(&answer.stdout);
@@ -66,8 +67,8 @@ impl Slurm {
     /// Says `verb` about `nodes`, in as few runs as the limits allow; nothing is run for no nodes.
     ///
     /// `reason` should come from [`crate::reason::reason`]. Refusals that concern single nodes
-    /// ([`SlurmError::NotAllowed`], [`SlurmError::UnknownNodes`]) are returned after all other nodes have been told;
-    /// every other error ends the work at once.
+    /// ([`SlurmError::NotAllowed`], [`SlurmError::UnknownNodes`]) are returned after all other
+    /// nodes have been told; every other error ends the work at once.
     pub async fn update(
         &self,
         nodes: &[NodeName],
@@ -108,8 +109,8 @@ impl Slurm {
         })
     }
 
-    /// One setting of the running slurmctld, as `scontrol show config` prints it (`60 sec`); `None` when it is not
-    /// set or does not exist. Case of `key` does not matter.
+    /// One setting of the running slurmctld, as `scontrol show config` prints it (`60 sec`); `None`
+    /// when it is not set or does not exist. Case of `key` does not matter.
     pub async fn config_value(&self, key: &str) -> Result<Option<String>, SlurmError> {
         Ok(self.config().await?.remove(&key.to_ascii_lowercase()).flatten())
     }
@@ -127,8 +128,8 @@ impl Slurm {
         self.scontrol.run(&["-a", "show", "nodes", &fold(nodes), "-o"]).await
     }
 
-    /// slurmctld stops at the first name that it does not know. Then the names that it does know are told again by
-    /// themselves, so that one stray name never keeps the others from being told.
+    /// slurmctld stops at the first name that it does not know. Then the names that it does know
+    /// are told again by themselves, so that one stray name never keeps the others from being told.
     async fn update_batch(
         &self,
         batch: &[NodeName],
@@ -185,8 +186,8 @@ fn fold(nodes: &[NodeName]) -> String {
     hostlist::fold_sorted(nodes)
 }
 
-/// Records that cannot be read are a line in the log; an answer in which nothing can be read is an error, because
-/// an empty listing would say that there are no nodes.
+/// Records that cannot be read are a line in the log; an answer in which nothing can be read is an
+/// error, because an empty listing would say that there are no nodes.
 fn report_odd(answer: &Answer, odd: &[String], readable: usize) -> Result<(), SlurmError> {
     let Some(first) = odd.first() else { return Ok(()) };
     if readable == 0 {

@@ -1,19 +1,20 @@
-//! The words that we say to slurmctld about nodes, and how long lists of nodes become runs of `scontrol`.
+//! The words that we say to slurmctld about nodes, and how long lists of nodes become runs of
+//! `scontrol`.
 
 use std::fmt;
 
 use azslurm_core::NodeName;
 
-/// Names per run of `scontrol`. slurmctld works a list off under its node lock, node by node; 10,000 take 46 to
-/// 300 ms (measured), so a thousand never hold up the scheduler for long.
+/// Names per run of `scontrol`. slurmctld works a list off under its node lock, node by node;
+/// 10,000 take 46 to 300 ms (measured), so a thousand never hold up the scheduler for long.
 pub const UPDATE_NAMES_MAX: usize = 1000;
 
-/// Bytes of names per run: half of what Linux takes as one argument (MAX_ARG_STRLEN, 131,072). Folding a list can
-/// make it longer by a bracket here and there, never twice as long.
+/// Bytes of names per run: half of what Linux takes as one argument (MAX_ARG_STRLEN, 131,072).
+/// Folding a list can make it longer by a bracket here and there, never twice as long.
 const UPDATE_BYTES_MAX: usize = 64 * 1024;
 
-/// `state=` of `scontrol update nodename=`. What each does in which state is measured; the words below only say what
-/// each is for.
+/// `state=` of `scontrol update nodename=`. What each does in which state is measured; the words
+/// below only say what each is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeVerb {
     /// Out of order: its jobs are requeued at once, and nobody is called. Needs a reason.
@@ -22,9 +23,11 @@ pub enum NodeVerb {
     PowerDownForce,
     /// Call SuspendProgram when its jobs have ended.
     PowerDown,
-    /// Call ResumeProgram. Never for a node that is POWERING_UP already: that starts its clock anew.
+    /// Call ResumeProgram. Never for a node that is POWERING_UP already: that starts its clock
+    /// anew.
     PowerUp,
-    /// Back to work: from DOWN and DRAIN, and from POWERING_DOWN (usable at once: only when the VM is gone).
+    /// Back to work: from DOWN and DRAIN, and from POWERING_DOWN (usable at once: only when the VM
+    /// is gone).
     Resume,
     /// No new jobs. Needs a reason.
     Drain,

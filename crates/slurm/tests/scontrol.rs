@@ -18,9 +18,9 @@ struct Fake {
 
 impl Fake {
     fn new(behaviour: &str) -> Fake {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a scratch directory");
         let conf = dir.path().join("slurm.conf");
-        std::fs::write(&conf, behaviour).unwrap();
+        std::fs::write(&conf, behaviour).expect("write the behaviour");
         let config = Config {
             bin_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/bin"),
             conf: Some(conf),
@@ -36,22 +36,27 @@ impl Fake {
     }
 
     fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.dir.path().join(name)).unwrap()
+        std::fs::read_to_string(self.dir.path().join(name)).expect(name)
     }
 }
 
 fn on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 fn names(list: &str) -> Vec<NodeName> {
-    azslurm_core::hostlist::expand(list).unwrap()
+    azslurm_core::hostlist::expand(list).expect(list)
 }
 
 #[test]
 fn a_run_gets_four_variables_and_an_empty_signal_mask() {
     let fake = Fake::new(
-        "tr '\\0' '\\n' < /proc/$$/environ > $here/environ; grep SigBlk /proc/self/status > $here/mask; \
+        "tr '\\0' '\\n' < /proc/$$/environ > $here/environ; \
+         grep SigBlk /proc/self/status > $here/mask; \
          readlink /proc/self/fd/0 > $here/stdin; echo 'SLURM_VERSION = 22.05.8'",
     );
     // As slurmctld 22.05 starts our programs.
@@ -122,7 +127,8 @@ fn the_words_of_scontrol_become_kinds_of_errors() {
 #[test]
 fn both_pipes_may_be_full_at_once() {
     let fake = Fake::new(
-        "for i in 1 2 3; do head -c 300000 /dev/zero | tr '\\0' x >&2; head -c 300000 /dev/zero | tr '\\0' '\\n'; done; \
+        "for i in 1 2 3; do head -c 300000 /dev/zero | tr '\\0' x >&2; \
+         head -c 300000 /dev/zero | tr '\\0' '\\n'; done; \
          echo 'NodeName=n1 State=IDLE'",
     );
     let nodes = on(fake.slurm().nodes()).unwrap();
@@ -169,7 +175,8 @@ fn down_and_drain_need_a_reason() {
 #[test]
 fn a_refusal_for_one_batch_does_not_keep_the_others_from_being_told() {
     let fake = Fake::new(
-        "echo \"$2\" >> $here/runs; case $2 in *'[1-1000]'*) echo 'slurm_update error: Invalid node state specified' >&2; exit 1;; esac",
+        "echo \"$2\" >> $here/runs; case $2 in *'[1-1000]'*) \
+         echo 'slurm_update error: Invalid node state specified' >&2; exit 1;; esac",
     );
     let error = on(fake.slurm().update(&names("n[1-1500]"), NodeVerb::Resume, None)).unwrap_err();
     assert!(matches!(error, SlurmError::NotAllowed { .. }), "{error:?}");
@@ -181,9 +188,11 @@ fn a_refusal_for_one_batch_does_not_keep_the_others_from_being_told() {
 fn one_unknown_name_does_not_keep_the_others_from_being_told() {
     let fake = Fake::new(
         "case \"$*\" in \
-         update*n3*|update*'n[1-3]'*) echo 'slurm_update error: Invalid node name specified' >&2; exit 1;; \
+         update*n3*|update*'n[1-3]'*) \
+         echo 'slurm_update error: Invalid node name specified' >&2; exit 1;; \
          update*) echo \"$2 $3\" >> $here/told;; \
-         *show*) echo 'NodeName=n1 State=IDLE'; echo 'NodeName=n2 State=IDLE'; echo 'Node n3 not found'; exit 1;; esac",
+         *show*) echo 'NodeName=n1 State=IDLE'; echo 'NodeName=n2 State=IDLE'; \
+         echo 'Node n3 not found'; exit 1;; esac",
     );
     let error =
         on(fake.slurm().update(&names("n[1-3]"), NodeVerb::PowerDownForce, None)).unwrap_err();
@@ -198,7 +207,7 @@ fn settings_and_controllers_are_read_from_a_capture() {
     let fake = Fake::new(&format!("cat {}", capture.display()));
     let slurm = fake.slurm();
     on(async {
-        assert_eq!(slurm.config_value("ResumeTimeout").await.unwrap().as_deref(), Some("30 sec"));
+        assert_eq!(slurm.config_value("ResumeTimeout").await.unwrap().as_deref(), Some("600 sec"));
         assert_eq!(slurm.config_value("accountingstoreflags").await.unwrap(), None);
         assert_eq!(slurm.config_value("NoSuchKey").await.unwrap(), None);
         let controllers = slurm.ping().await.unwrap();
