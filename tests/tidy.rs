@@ -11,6 +11,8 @@
 //! - *parameters*: of a function, `self` not counted; *nesting*: see `tidy/shape.rs`;
 //! - *columns*: characters of a line; the web addresses in it do not count.
 
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/shape.rs"]
 mod shape;
 #[path = "tidy/source.rs"]
@@ -19,7 +21,7 @@ mod source;
 mod text;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use source::{Source, rust_sources};
 
@@ -62,10 +64,28 @@ fn violations(source: &Source) -> Vec<Violation> {
     found
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
+}
+
+#[test]
+fn documents_name_what_exists() {
+    let root = root();
+    let sources = rust_sources(&root);
+    let documents = docs::documents(&root);
+    assert!(!documents.is_empty(), "no document was found at {}", root.display());
+    let found: Vec<String> = documents
+        .iter()
+        .flat_map(|document| docs::names(document, &root, &sources))
+        .map(|violation| violation.to_string())
+        .collect();
+    assert!(found.is_empty(), "{} violations:\n{}\n", found.len(), found.join("\n"));
+}
+
 #[test]
 fn the_tree_is_tidy() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository");
-    let sources = rust_sources(root);
+    let root = root();
+    let sources = rust_sources(&root);
     assert!(sources.len() > 20, "the repository was not found at {}", root.display());
     let found: Vec<String> =
         sources.iter().flat_map(violations).map(|violation| violation.to_string()).collect();
@@ -144,6 +164,7 @@ mod each_rule_can_fail {
         assert_eq!(told(&format!("fn f({five}) {{}}")), ["2 parameters"]);
         assert_eq!(told(&format!("trait T {{ fn f(&self, {five}); }}")), ["2 parameters"]);
         assert_eq!(told("impl S { fn f(&self, a: u8, b: u8, c: u8, d: u8) {} }").len(), 0);
+        assert_eq!(told(&format!("extern \"C\" fn f({five}) {{}}")).len(), 0);
     }
 
     #[test]
@@ -220,5 +241,20 @@ mod each_rule_can_fail {
         assert_eq!(told("fn f() {} // FIXME"), ["2 unfinished"]);
         assert_eq!(told("/// XXX here\nfn f() {}"), ["2 unfinished"]);
         assert_eq!(told("// TODO(#12): soon").len(), 0);
+    }
+
+    #[test]
+    fn a_document_that_names_what_is_not_there_is_told() {
+        let source = Source::new("crates/a/src/b.rs", "const A_MAX: u8 = 1;\nfn f() {}\n");
+        let sources = [source.expect("the sample is Rust")];
+        let told = |line: &str| {
+            let document = ("README.md".to_owned(), format!("# Title\n{line}\n"));
+            docs::names(&document, &root(), &sources).len()
+        };
+        assert_eq!(told("see `tests/tidy.rs` and `f()`"), 0);
+        assert_eq!(told("see `tests/nothing.rs`"), 1);
+        assert_eq!(told("tested by `no_such_test()`"), 1);
+        assert_eq!(told("| `A_MAX` | 1 | `tests/tidy.rs` |"), 1);
+        assert_eq!(told("```\nsee `tests/nothing.rs`\n```"), 0);
     }
 }

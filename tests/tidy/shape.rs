@@ -34,7 +34,8 @@ impl Shape<'_> {
         let name = &signature.ident;
         let is_typed = |input: &&syn::FnArg| matches!(input, syn::FnArg::Typed(_));
         let parameters = signature.inputs.iter().filter(is_typed).count();
-        if parameters > PARAMETERS_MAX {
+        // What C calls has the parameters that C gives it.
+        if parameters > PARAMETERS_MAX && signature.abi.is_none() {
             let text = format!("`{name}` has {parameters} parameters, at most {PARAMETERS_MAX}");
             self.report(line, "parameters", text);
         }
