@@ -30,6 +30,17 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether the text of the config itself holds a secret: then nobody else may be able to read the file.
+    /// Every credential of the text is some site's (a `[credential]` that no site uses is refused).
+    pub fn holds_secret(&self) -> bool {
+        self.sites.values().any(|site| {
+            matches!(
+                &site.credential,
+                Credential::ClientSecret { secret: SecretSource::Inline(_), .. }
+            )
+        })
+    }
+
     /// The nodeset that a node belongs to. Nodes belong to one nodeset at most (checked when parsed).
     pub fn nodeset_of(&self, node: &NodeName) -> Option<(&NodesetName, &Nodeset)> {
         self.nodesets.iter().find(|(_, nodeset)| nodeset.nodes.binary_search(node).is_ok())
@@ -130,7 +141,7 @@ pub struct Endpoints {
     pub resource_manager: String,
     /// `audience`: what tokens are asked for; `<audience>/.default` is the scope. Default: `resource_manager`.
     pub audience: String,
-    /// `resource_graph`: default as `resource_manager`.
+    /// `resource_graph`: Azure Resource Graph; the same host as ARM in Azure's own clouds.
     pub resource_graph: String,
     /// `imds`: `http://169.254.169.254`.
     pub imds: String,

@@ -1,0 +1,116 @@
+//! Rules that bind several keys or several tables.
+
+use std::collections::BTreeMap;
+
+use super::nodeset::NamedNodes;
+use super::reader::{Place, Section};
+use super::types::{EvictionPolicy, Interconnect, Priority};
+use crate::NodeName;
+use crate::hostlist::{self, fold_set};
+use crate::name::NODE_NAME_LENGTH_MAX;
+
+/// How much of a folded list an error shows.
+const LIST_SHOWN_MAX: usize = 200;
+
+/// The nodes of a nodeset, sorted, and where they are named. `None`: something is wrong with them.
+pub(super) fn nodes(table: &Section<'_>) -> Option<(Place, Vec<NodeName>)> {
+    let mut nodes = table.needed("nodes", |text| hostlist::expand(text).map_err(|e| says(&e)))?;
+    let place = table.text("nodes")?.place;
+    if nodes.is_empty() {
+        table.fault_at(&place, "names no node");
+        return None;
+    }
+    let unfit: Vec<&NodeName> = nodes.iter().filter(|node| !node.is_vm_capable()).collect();
+    if !unfit.is_empty() {
+        let rule = format!(
+            "cannot be VMs: their names become host names: lower-case letters, digits and '-', at \
+             most {NODE_NAME_LENGTH_MAX}, beginning and ending with a letter or digit"
+        );
+        table.fault_at(&place, format!("{} {rule}", shown(unfit)));
+        return None;
+    }
+    nodes.sort();
+    let twice: Vec<&NodeName> =
+        nodes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    if !twice.is_empty() {
+        table.fault_at(&place, format!("{} twice in the list", shown(twice)));
+        return None;
+    }
+    Some((place, nodes))
+}
+
+fn says(error: &hostlist::HostlistError) -> String {
+    format!("is not a host list: at character {}, {:?} {}", error.at + 1, error.found, error.kind)
+}
+
+fn shown<'a>(nodes: impl IntoIterator<Item = &'a NodeName>) -> String {
+    let list = fold_set(nodes);
+    match list.len() > LIST_SHOWN_MAX {
+        true => format!("{}…", &list[..LIST_SHOWN_MAX]),
+        false => list,
+    }
+}
+
+/// A node gets one kind of VM, so it is in one nodeset.
+pub(super) fn refuse_overlaps(root: &Section<'_>, nodesets: &[NamedNodes]) {
+    let mut owners: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    for (index, named) in nodesets.iter().enumerate() {
+        let mut shared: BTreeMap<usize, Vec<&NodeName>> = BTreeMap::new();
+        for node in &named.nodes {
+            let owner = *owners.entry(node).or_insert(index);
+            if owner != index {
+                shared.entry(owner).or_default().push(node);
+            }
+        }
+        for (owner, nodes) in shared {
+            let other = &nodesets[owner].nodeset;
+            let problem = format!("{} also in nodeset {other}: one nodeset per node", shown(nodes));
+            root.fault_at(&named.place, problem);
+        }
+    }
+}
+
+/// The choices of a nodeset that exclude one another; what is wrong in itself is absent.
+pub(super) struct Choices {
+    pub(super) interconnect: Interconnect,
+    pub(super) priority: Option<Priority>,
+    pub(super) is_zonal: bool,
+    pub(super) is_ephemeral: bool,
+}
+
+/// What Azure does not do together. Each refusal names a way out.
+pub(super) fn refuse_combinations(table: &Section<'_>, choices: &Choices) {
+    let is_spot = matches!(choices.priority, Some(Priority::Spot { .. }));
+    let is_infiniband = choices.interconnect == Interconnect::Infiniband;
+    if is_infiniband && is_spot {
+        table.fault(
+            "interconnect",
+            "\"infiniband\" needs an availability set, and Azure takes no Spot VM into one: use \
+             priority = \"regular\", or interconnect = \"none\" for jobs of single nodes",
+        );
+    }
+    if is_infiniband && choices.is_zonal {
+        table.fault(
+            "zones",
+            "interconnect = \"infiniband\" needs an availability set, which has no zones: remove \
+             zones; to have several places name several sites",
+        );
+    }
+    if is_spot && table.has("capacity_reservation_group") {
+        table.fault(
+            "capacity_reservation_group",
+            "is for priority = \"regular\" only: Spot VMs use no reservation",
+        );
+    }
+    let deallocate = Some(EvictionPolicy::Deallocate);
+    let eviction = match choices.priority {
+        Some(Priority::Spot { eviction, .. }) => Some(eviction),
+        Some(Priority::Regular) | None => None,
+    };
+    if eviction == deallocate && choices.is_ephemeral {
+        table.fault(
+            "eviction_policy",
+            "\"deallocate\" is impossible with an ephemeral OS disk: use \"delete\"",
+        );
+    }
+}
