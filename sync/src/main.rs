@@ -1,2 +1,12 @@
-//! To be written.
-fn main() {}
+//! azslurm-sync: see, explain and repair.
+
+use std::process::ExitCode;
+
+use azslurm_program::{exit, logs};
+use azslurm_sync::cli::{Arguments, PROGRAM, run};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    logs::start(PROGRAM);
+    exit::finish(PROGRAM, run(Arguments::parse()))
+}

@@ -29,6 +29,21 @@ pub enum FailureKind {
     Unknown,
 }
 
+impl FailureKind {
+    /// The word in the reasons that slurmctld gets.
+    pub fn word(self) -> &'static str {
+        match self {
+            FailureKind::Capacity => "capacity",
+            FailureKind::Quota => "quota",
+            FailureKind::Throttled => "throttled",
+            FailureKind::Configuration => "configuration",
+            FailureKind::Conflict => "conflict",
+            FailureKind::Azure => "azure",
+            FailureKind::Unknown => "unknown",
+        }
+    }
+}
+
 /// How far a failure reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
@@ -69,6 +84,15 @@ const HOLD_CONFIGURATION: Duration = Duration::from_secs(15 * 60);
 const HOLD_AZURE: Duration = Duration::from_secs(2 * 60);
 /// A dependency or another operation needs seconds.
 const HOLD_CONFLICT: Duration = Duration::from_secs(30);
+
+/// Our own code: Resource Manager could not be reached, and nothing was sent.
+pub const CODE_UNREACHABLE: &str = "AzureUnreachable";
+/// Our own code: no token could be had.
+pub const CODE_NO_TOKEN: &str = "NoToken";
+/// Our own code: a file that the nodeset names cannot be used.
+pub const CODE_CONFIG_UNREADABLE: &str = "ConfigUnreadable";
+/// Our own code: the VM that was being made is not there any more.
+pub const CODE_VANISHED: &str = "Vanished";
 
 const CAPACITY: [&str; 5] = [
     "AllocationFailed",
@@ -144,7 +168,10 @@ pub fn understand(status: Option<u16>, says: &AzureSays) -> Failure {
     if let Some(failure) = understand_room(says) {
         return failure;
     }
-    if NODESET_SETTINGS.contains(&code) {
+    if code == CODE_UNREACHABLE || code == CODE_NO_TOKEN {
+        return Failure { kind: FailureKind::Azure, reach: Reach::Site, hold: HOLD_AZURE };
+    }
+    if NODESET_SETTINGS.contains(&code) || code == CODE_CONFIG_UNREADABLE {
         return configuration(Reach::Nodeset);
     }
     if SITE_SETTINGS.contains(&code) {

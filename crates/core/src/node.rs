@@ -85,9 +85,8 @@ impl NodeState {
             | NodeBase::Down
             | NodeBase::Future => None,
         };
-        let flags = self.flags.iter().filter_map(|flag| match flag {
-            NodeFlag::Other(word) => Some(word.as_str()),
-            _known => None,
+        let flags = self.flags.iter().filter_map(|flag| {
+            if let NodeFlag::Other(word) = flag { Some(word.as_str()) } else { None }
         });
         base.into_iter().chain(flags).collect()
     }

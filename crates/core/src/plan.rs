@@ -113,7 +113,7 @@ fn plan_node(node: &NodeName, attempts: &[&Attempt], known: &Known<'_>) -> Step 
     let Some(texts) = known.texts.get(nodeset_name) else {
         return Step::Refuse {
             node: node.clone(),
-            code: "ConfigUnreadable".to_owned(),
+            code: crate::failure::CODE_CONFIG_UNREADABLE.to_owned(),
             text: format!("a file that [nodeset.{nodeset_name}] names cannot be read"),
             until: None,
         };

@@ -1,1 +1,21 @@
-//! To be written.
+//! What every program does around its work: finding and judging the config file, logs, clients, staying known as
+//! alive, starting a driver, exit codes. It must hold no behaviour: what a program does is in its own crate.
+
+pub mod alive;
+pub mod clients;
+pub mod clock;
+pub mod config_file;
+pub mod driver;
+pub mod errands;
+pub mod exit;
+pub mod holds;
+pub mod logs;
+mod no_name_service;
+pub mod session;
+pub mod texts;
+pub mod view;
+
+pub use clients::Clients;
+pub use clock::now;
+pub use config_file::{ConfigFileError, Loaded};
+pub use session::Session;

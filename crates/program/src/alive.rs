@@ -1,0 +1,158 @@
+//! Whether the holder of a lease still lives.
+//!
+//! A lease ends by its time. That alone would leave the nodes of a killed program alone for minutes. So every holder
+//! keeps an exclusive flock(2) on a file of its own beside the ledger for as long as any of its processes lives: the
+//! front takes it before its first lease and hands it to its driver as standard input; the kernel releases it when
+//! the last of them ends, however it ends. Who gets the lock knows that the holder is dead.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use azslurm_ledger::Holder;
+
+/// Files of dead holders are removed once they are this old: long after anybody could still be about to lock one.
+const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a holder cannot make itself known.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make {path}, which shows that {holder} is alive")]
+pub struct AliveError {
+    path: PathBuf,
+    holder: Holder,
+    source: io::Error,
+}
+
+/// The proof that a holder lives: an open, locked file. Dropping it without handing it on ends the proof.
+#[derive(Debug)]
+pub struct Alive {
+    file: File,
+    path: PathBuf,
+}
+
+impl Alive {
+    /// Makes `holder` known as alive.
+    pub fn begin(ledger: &Path, holder: &Holder) -> Result<Alive, AliveError> {
+        let path = path_of(ledger, holder);
+        let failed = |source| AliveError { path: path.clone(), holder: holder.clone(), source };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(&path)
+            .map_err(failed)?;
+        file.try_lock().map_err(|error| failed(error.into()))?;
+        Ok(Alive { file, path })
+    }
+
+    /// The file, for a child's standard input: the child then keeps the proof.
+    pub fn hand_on(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// The holder has done its work: its file goes.
+    pub fn end(self) {
+        remove(&self.path);
+    }
+}
+
+/// Removes the file of a holder that has done its work, in the process that got the lock handed on.
+pub fn end(ledger: &Path, holder: &Holder) {
+    remove(&path_of(ledger, holder));
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
+    }
+}
+
+/// Whether a process of `holder` lives on this machine. A file that cannot be judged counts as alive: then the
+/// lease's own time decides.
+pub fn is_alive(ledger: &Path, holder: &Holder) -> bool {
+    let path = path_of(ledger, holder);
+    match OpenOptions::new().read(true).open(&path) {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => true,
+        },
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Removes the files of holders that are long dead.
+pub fn prune(ledger: &Path) {
+    let folder = folder_of(ledger);
+    let Ok(entries) = fs::read_dir(&folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if is_long_dead(&path) {
+            remove(&path);
+        }
+    }
+}
+
+fn is_long_dead(path: &Path) -> bool {
+    let age = fs::metadata(path).and_then(|file| file.modified()).map(|at| at.elapsed());
+    let is_old = matches!(age, Ok(Ok(age)) if age > FILE_AGE_MAX);
+    is_old && File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+fn folder_of(ledger: &Path) -> PathBuf {
+    let mut name = ledger.file_name().unwrap_or_default().to_owned();
+    name.push(".holders");
+    ledger.with_file_name(name)
+}
+
+fn path_of(ledger: &Path, holder: &Holder) -> PathBuf {
+    folder_of(ledger).join(holder.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use azslurm_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_holder_lives_as_long_as_any_of_its_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let holder = Holder::new("test", Timestamp::from_millis(0), 1);
+        assert!(!is_alive(&ledger, &holder));
+        let alive = Alive::begin(&ledger, &holder).unwrap();
+        assert!(is_alive(&ledger, &holder));
+        let mut child = Command::new("/bin/sleep")
+            .arg("600")
+            .stdin(Stdio::from(alive.hand_on().unwrap()))
+            .spawn()
+            .unwrap();
+        drop(alive);
+        assert!(is_alive(&ledger, &holder), "the child has the lock");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_alive(&ledger, &holder), "the kernel has released it");
+    }
+
+    #[test]
+    fn two_holders_do_not_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let one = Holder::new("test", Timestamp::from_millis(0), 1);
+        let other = Holder::new("test", Timestamp::from_millis(0), 2);
+        let alive = Alive::begin(&ledger, &one).unwrap();
+        assert!(!is_alive(&ledger, &other));
+        assert!(Alive::begin(&ledger, &one).is_err());
+        alive.end();
+        assert!(!is_alive(&ledger, &one));
+    }
+}

@@ -1,0 +1,215 @@
+//! Errands: tasks that act on Azure at the same time, and the recording of what they find, in batches.
+//!
+//! ```text
+//! task ──say(change)──┐
+//! task ──say(change)──┼──► batch ──► one transaction: is the lease still ours? ──► Noted
+//! task ──say(change)──┘                                 no ──► the node's other tasks are ended
+//! ```
+//!
+//! One transaction costs one fsync whatever its size, so outcomes are collected for a moment. What a change means
+//! and what comes after it is the caller's.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use azslurm_core::attempt::Change;
+use azslurm_core::{NodeName, VmName};
+use azslurm_ledger::{Lease, Ledger, LedgerError, Recorded};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::now;
+
+/// How long a lease is given: several renewals may fail before a living holder loses it.
+pub const LEASE_FOR: Duration = Duration::from_secs(300);
+/// How often leases are renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
+/// At most this many outcomes in one transaction: others wait for the write lock meanwhile.
+const BATCH_MAX: usize = 500;
+/// How long outcomes are collected. A crash loses no more than these; the next holder asks Azure again.
+const BATCH_WAIT: Duration = Duration::from_millis(150);
+
+/// Something that a task found.
+#[derive(Debug)]
+struct Said {
+    lease: Lease,
+    vm: VmName,
+    change: Change,
+}
+
+/// What a task says its findings to. A closed run is not the task's concern.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    lease: Lease,
+    vm: VmName,
+    sender: UnboundedSender<Said>,
+}
+
+impl Reporter {
+    /// Something became known of the attempt.
+    pub fn say(&self, change: Change) {
+        let said = Said { lease: self.lease.clone(), vm: self.vm.clone(), change };
+        // The receiver lives as long as the errands; after that nobody records anything any more.
+        let _closed = self.sender.send(said);
+    }
+
+    /// The VM that the task is about.
+    pub fn vm(&self) -> &VmName {
+        &self.vm
+    }
+
+    /// The node that the task is about.
+    pub fn node(&self) -> &NodeName {
+        self.lease.node()
+    }
+}
+
+/// A change and what the ledger made of it.
+#[derive(Debug, Clone)]
+pub struct Noted {
+    /// The lease it was said under.
+    pub lease: Lease,
+    /// The VM.
+    pub vm: VmName,
+    /// What was said.
+    pub change: Change,
+    /// Whether it is recorded.
+    pub recorded: Recorded,
+}
+
+/// The tasks of one run and their findings.
+#[derive(Debug)]
+pub struct Errands {
+    tasks: JoinSet<()>,
+    by_node: BTreeMap<NodeName, Vec<AbortHandle>>,
+    sender: UnboundedSender<Said>,
+    receiver: UnboundedReceiver<Said>,
+    leases: BTreeMap<NodeName, Lease>,
+    renewed_at: Instant,
+}
+
+impl Errands {
+    /// Of a run that holds `leases`; all of them are kept renewed.
+    pub fn new(leases: impl IntoIterator<Item = Lease>) -> Errands {
+        let (sender, receiver) = unbounded_channel();
+        Errands {
+            tasks: JoinSet::new(),
+            by_node: BTreeMap::new(),
+            sender,
+            receiver,
+            leases: leases.into_iter().map(|lease| (lease.node().clone(), lease)).collect(),
+            renewed_at: Instant::now(),
+        }
+    }
+
+    /// Starts a task about one attempt.
+    pub fn add<F>(&mut self, lease: &Lease, vm: &VmName, task: impl FnOnce(Reporter) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let reporter =
+            Reporter { lease: lease.clone(), vm: vm.clone(), sender: self.sender.clone() };
+        let handle = self.tasks.spawn(task(reporter));
+        self.by_node.entry(lease.node().clone()).or_default().push(handle);
+    }
+
+    /// The next batch of findings, recorded; `None` when every task has ended and all is recorded, or at `until`.
+    pub async fn next(
+        &mut self,
+        ledger: &mut Ledger,
+        until: Instant,
+    ) -> Result<Option<Vec<Noted>>, LedgerError> {
+        loop {
+            let wake = until.min(self.renewed_at + RENEW_EVERY);
+            let first = timeout_at(wake, self.first()).await;
+            self.renew(ledger)?;
+            match first {
+                Ok(None) => return Ok(None),
+                Ok(Some(first)) => {
+                    let batch = self.collect(first).await;
+                    return self.record(ledger, batch).map(Some);
+                }
+                Err(_elapsed) if Instant::now() >= until => return Ok(None),
+                Err(_elapsed) => {}
+            }
+        }
+    }
+
+    /// Waits for a finding; `None` when there is none left and no task that could make one.
+    async fn first(&mut self) -> Option<Said> {
+        loop {
+            if let Ok(said) = self.receiver.try_recv() {
+                return Some(said);
+            }
+            if self.tasks.is_empty() {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                said = self.receiver.recv() => return said,
+                _ended = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    async fn collect(&mut self, first: Said) -> Vec<Said> {
+        let end = Instant::now() + BATCH_WAIT;
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MAX {
+            match timeout_at(end, self.first()).await {
+                Ok(Some(said)) => batch.push(said),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        batch
+    }
+
+    fn record(&mut self, ledger: &mut Ledger, batch: Vec<Said>) -> Result<Vec<Noted>, LedgerError> {
+        let at = now();
+        let noted = ledger.write(|writer| {
+            batch
+                .into_iter()
+                .map(|Said { lease, vm, change }| {
+                    let recorded = writer.record(&lease, &vm, &change, at)?;
+                    Ok(Noted { lease, vm, change, recorded })
+                })
+                .collect::<Result<Vec<Noted>, LedgerError>>()
+        })?;
+        for Noted { lease, vm, recorded, .. } in &noted {
+            if *recorded == Recorded::LeaseLost {
+                let node = lease.node();
+                tracing::warn!(%node, %vm, "another program has taken over this node: leaving it");
+                self.drop_node(node);
+            }
+        }
+        Ok(noted)
+    }
+
+    fn renew(&mut self, ledger: &mut Ledger) -> Result<(), LedgerError> {
+        if self.renewed_at.elapsed() < RENEW_EVERY {
+            return Ok(());
+        }
+        self.renewed_at = Instant::now();
+        let until = now().plus(LEASE_FOR);
+        let lost = ledger.write(|writer| {
+            let mut lost = Vec::new();
+            for lease in self.leases.values() {
+                if !writer.renew(lease, until)? {
+                    lost.push(lease.node().clone());
+                }
+            }
+            Ok::<_, LedgerError>(lost)
+        })?;
+        lost.iter().for_each(|node| self.drop_node(node));
+        Ok(())
+    }
+
+    fn drop_node(&mut self, node: &NodeName) {
+        self.leases.remove(node);
+        for handle in self.by_node.remove(node).into_iter().flatten() {
+            handle.abort();
+        }
+    }
+}

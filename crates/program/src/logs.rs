@@ -1,0 +1,179 @@
+//! Logs: journald with fields when it is there, else the config's file, else stderr.
+//!
+//! slurmctld throws away what its programs print, and a program may fail before it knows its config. So the first
+//! line is written before anything can fail: to journald at once, otherwise into a buffer that goes to the config's
+//! file once that is known, and to [`FALLBACK_FOLDER`] and stderr if it never is.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use azslurm_core::config::{Log, LogLevel};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
+
+/// Where lines go that were written before a config was read, when none could be.
+pub const FALLBACK_FOLDER: &str = "/var/log/azslurm";
+
+/// More than this is never kept while the log's place is not known.
+const BUFFER_MAX: usize = 64 * 1024;
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// Starts logging and writes the first line: which program, its arguments, its process.
+pub fn start(program: &'static str) {
+    let (level, handle) = reload::Layer::new(LevelFilter::INFO);
+    let registry = tracing_subscriber::registry().with(level);
+    let journal = tracing_journald::layer().ok().map(|layer| {
+        // Field `node` becomes AZSLURM_NODE.
+        layer
+            .with_field_prefix(Some("AZSLURM".to_owned()))
+            .with_syslog_identifier(program.to_owned())
+    });
+    let started = match journal {
+        Some(journal) => registry.with(journal).try_init(),
+        None => {
+            let sink = SINK.get_or_init(Sink::default).clone();
+            let lines = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(sink);
+            registry.with(lines).try_init()
+        }
+    };
+    if started.is_ok() {
+        let _already = LEVEL.set(handle);
+    }
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    tracing::info!(pid = std::process::id(), ?arguments, "{program} started");
+}
+
+/// Sends the log where the config says, with the level that it says.
+pub fn direct(program: &str, log: &Log) {
+    if let Some(handle) = LEVEL.get() {
+        let level = match log.level {
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+        };
+        if handle.reload(level).is_err() {
+            tracing::warn!("the log's level cannot be changed");
+        }
+    }
+    let Some(sink) = SINK.get() else { return };
+    match log.file.as_deref().map(append_to) {
+        Some(Ok(file)) => sink.change(Target::File(file)),
+        Some(Err(error)) => {
+            sink.change(Target::Stderr);
+            let file = log.file.as_deref().unwrap_or(Path::new(""));
+            tracing::error!("cannot write the log {}: {error}", file.display());
+            eprintln!("{program}: cannot write the log {}: {error}", file.display());
+        }
+        None => sink.change(Target::Stderr),
+    }
+}
+
+/// At the end of a program that never came to know its config: nothing that was logged may be lost.
+pub fn flush_to_fallback(program: &str) {
+    let Some(sink) = SINK.get() else { return };
+    let target = append_to(&Path::new(FALLBACK_FOLDER).join(format!("{program}.log")));
+    sink.end_buffering(target.map_or(Target::Stderr, Target::File));
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Where lines go now.
+#[derive(Debug)]
+enum Target {
+    Buffer(Vec<u8>),
+    File(File),
+    Stderr,
+}
+
+#[derive(Debug, Clone)]
+struct Sink(Arc<Mutex<Target>>);
+
+impl Default for Sink {
+    fn default() -> Sink {
+        // A person who waits at a terminal sees lines at once.
+        let first =
+            if io::stderr().is_terminal() { Target::Stderr } else { Target::Buffer(Vec::new()) };
+        Sink(Arc::new(Mutex::new(first)))
+    }
+}
+
+impl Sink {
+    fn change(&self, target: Target) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, target);
+        if let Target::Buffer(lines) = before {
+            // A log that cannot be written is no reason to stop working.
+            let _lost = write_to(&mut current, &lines);
+        }
+    }
+
+    fn end_buffering(&self, target: Target) {
+        let is_buffering =
+            matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Target::Buffer(_));
+        if is_buffering {
+            self.change(target);
+        }
+    }
+}
+
+fn write_to(target: &mut Target, lines: &[u8]) -> io::Result<()> {
+    match target {
+        Target::Buffer(buffer) => {
+            let room = BUFFER_MAX.saturating_sub(buffer.len());
+            buffer.extend_from_slice(&lines[..lines.len().min(room)]);
+            Ok(())
+        }
+        // One write per line with O_APPEND: lines of several programs do not mix.
+        Target::File(file) => file.write_all(lines),
+        Target::Stderr => io::stderr().write_all(lines),
+    }
+}
+
+impl Write for &Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        write_to(&mut target, line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = &'a Sink;
+
+    fn make_writer(&'a self) -> &'a Sink {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_from_before_the_config_reach_the_file_that_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("azslurm.log");
+        let sink = Sink(Arc::new(Mutex::new(Target::Buffer(Vec::new()))));
+        (&sink).write_all(b"first\n").unwrap();
+        sink.change(Target::File(append_to(&path).unwrap()));
+        (&sink).write_all(b"second\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+    }
+}

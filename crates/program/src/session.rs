@@ -1,0 +1,89 @@
+//! What a program has open while it works.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use azslurm_core::config::Config;
+use azslurm_ledger::{Holder, Lease, Ledger, LedgerError};
+use azslurm_slurm::Slurm;
+
+use crate::clients::Clients;
+use crate::exit::Stop;
+use crate::{alive, config_file, logs, now};
+
+/// Config, ledger and clients of one run.
+#[derive(Debug)]
+pub struct Session {
+    /// The config.
+    pub config: Arc<Config>,
+    /// The file it came from.
+    pub config_path: PathBuf,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// slurmctld.
+    pub slurm: Slurm,
+    /// Azure; empty until [`Session::connect`].
+    pub clients: Clients,
+}
+
+impl Session {
+    /// Reads the config, sends the log where it says, and opens the ledger (made if it is not there).
+    pub fn open(program: &str, flag: Option<&Path>) -> Result<Session, Stop> {
+        let loaded = config_file::load(flag).map_err(Stop::cannot_start)?;
+        logs::direct(program, &loaded.config.log);
+        let ledger = Ledger::open(&loaded.config.ledger.path).map_err(Stop::cannot_start)?;
+        Ok(Session::with_ledger(loaded, ledger))
+    }
+
+    /// As [`Session::open`], for a program that only looks: a ledger that is not there is not made.
+    pub fn open_to_look(program: &str, flag: Option<&Path>) -> Result<Session, Stop> {
+        let loaded = config_file::load(flag).map_err(Stop::cannot_start)?;
+        logs::direct(program, &loaded.config.log);
+        let ledger =
+            Ledger::open_existing(&loaded.config.ledger.path).map_err(Stop::cannot_start)?;
+        Ok(Session::with_ledger(loaded, ledger))
+    }
+
+    fn with_ledger(loaded: config_file::Loaded, ledger: Ledger) -> Session {
+        let slurm = Slurm::new(&loaded.config.slurm);
+        Session {
+            config: Arc::new(loaded.config),
+            config_path: loaded.path,
+            ledger,
+            slurm,
+            clients: Clients::default(),
+        }
+    }
+
+    /// Makes the doors to Azure. Fronts do without: they must be gone within milliseconds. Sends nothing.
+    pub fn connect(&mut self) -> Result<(), Stop> {
+        self.clients = Clients::new(&self.config).map_err(Stop::cannot_start)?;
+        Ok(())
+    }
+
+    /// All leases of `holder`, renewed for `errands::LEASE_FOR`; those that are lost are left out.
+    pub fn leases_renewed(&mut self, holder: &Holder) -> Result<Vec<Lease>, LedgerError> {
+        let until = now().plus(crate::errands::LEASE_FOR);
+        self.ledger.write(|writer| {
+            let mut kept = Vec::new();
+            for lease in writer.leases_of_holder(holder)? {
+                if writer.renew(&lease, until)? {
+                    kept.push(lease);
+                }
+            }
+            Ok(kept)
+        })
+    }
+
+    /// The end of a holder's work: its leases are free at once, and it is no longer known as alive.
+    pub fn end(&mut self, holder: &Holder) -> Result<(), LedgerError> {
+        self.ledger.write(|writer| writer.release_holder(holder))?;
+        alive::end(&self.config.ledger.path, holder);
+        Ok(())
+    }
+
+    /// Whether `holder` lives on this machine.
+    pub fn is_alive(&self, holder: &Holder) -> bool {
+        alive::is_alive(&self.config.ledger.path, holder)
+    }
+}

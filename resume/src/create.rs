@@ -1,0 +1,178 @@
+//! The one place that makes a VM.
+
+use std::time::Duration;
+
+use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, Started};
+use azslurm_core::attempt::{AzureSays, Change, EndReason};
+use azslurm_core::failure::{CODE_NO_TOKEN, CODE_UNREACHABLE, FailureKind, understand};
+use azslurm_core::vm::VmSpec;
+use azslurm_program::errands::Reporter;
+use azslurm_program::exit::chain_of;
+use tokio::time::Instant;
+
+use crate::follow::{Creation, follow};
+
+/// How long to wait before the next try when Azure does not say.
+const WAIT_DEFAULT: Duration = Duration::from_secs(10);
+/// Never try more often than this, whatever Azure says.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// A VM to make.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Where.
+    pub place: Place,
+    /// All of it.
+    pub spec: VmSpec,
+    /// Nothing is sent after this moment.
+    pub settle: Instant,
+    /// Whether somebody may have sent this PUT before: then a refusal does not say that nothing exists.
+    pub may_exist: bool,
+}
+
+/// Sends the PUT, says what came of it, and follows the VM to its end. Sending the same PUT again is safe: the same
+/// attempt is the same VM.
+pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
+    loop {
+        match send(&arm, &order, &report).await {
+            Sent::Accepted(creation) => return follow(arm, creation, report).await,
+            Sent::Said(change) => return report.say(change),
+            Sent::Again(wait) => {
+                order.may_exist = true;
+                let wait = wait.max(WAIT_MIN);
+                if Instant::now() + wait >= order.settle {
+                    tracing::warn!(node = %report.node(), vm = %report.vm(),
+                        "the VM could not be asked for in time; azslurm-sync goes on");
+                    return;
+                }
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Asks whether a VM exists whose PUT may have been sent, and goes on from what is found.
+pub async fn find(arm: Arm, place: Place, report: Reporter) {
+    match existing(&arm, &place, &report).await {
+        Existing::Yes(creation) => follow(arm, creation, report).await,
+        Existing::No => report.say(Change::DeleteIntended {
+            why: EndReason::Orphaned,
+            says: Some(AzureSays {
+                code: "NeverAsked".to_owned(),
+                text: "the VM was never asked for, and its settings have changed since".to_owned(),
+                request_id: None,
+            }),
+        }),
+        Existing::NotKnown => {}
+    }
+}
+
+enum Sent {
+    Accepted(Creation),
+    Said(Change),
+    Again(Duration),
+}
+
+async fn send(arm: &Arm, order: &Order, report: &Reporter) -> Sent {
+    match arm.put_vm(&order.place, &order.spec, order.settle).await {
+        Ok(Reply { answer: Answer::Done(started), request_id, .. }) => {
+            Sent::Accepted(accepted(order, started, (request_id, report)))
+        }
+        Ok(Reply { answer: Answer::Refused(refusal), request_id, .. }) => {
+            refused(arm, order, (refusal, request_id), report).await
+        }
+        Err(AzureError::Lost { .. } | AzureError::Body { .. }) => {
+            match existing(arm, &order.place, report).await {
+                Existing::Yes(creation) => Sent::Accepted(creation),
+                Existing::No | Existing::NotKnown => Sent::Again(WAIT_DEFAULT),
+            }
+        }
+        Err(error @ AzureError::Token { .. }) => nothing_sent(order, CODE_NO_TOKEN, &error),
+        Err(error @ (AzureError::Unreachable { .. } | AzureError::Config { .. })) => {
+            nothing_sent(order, CODE_UNREACHABLE, &error)
+        }
+    }
+}
+
+fn accepted(
+    order: &Order,
+    started: Started,
+    (request_id, report): (Option<String>, &Reporter),
+) -> Creation {
+    let (operation, retry_after) = match started {
+        Started::Done => (None, None),
+        Started::Operation { url, retry_after } => (Some(url), retry_after),
+    };
+    tracing::info!(node = %report.node(), vm = %report.vm(), request_id, "Azure makes the VM");
+    report.say(Change::Accepted { operation: operation.clone(), request_id });
+    Creation::just_accepted(&order.place, operation, retry_after)
+}
+
+async fn refused(
+    arm: &Arm,
+    order: &Order,
+    (refusal, request_id): (Refusal, Option<String>),
+    report: &Reporter,
+) -> Sent {
+    let says = refusal.says(request_id);
+    match understand(Some(refusal.status), &says).kind {
+        FailureKind::Throttled | FailureKind::Conflict => {
+            return Sent::Again(refusal.retry_after.unwrap_or(WAIT_DEFAULT));
+        }
+        FailureKind::Capacity
+        | FailureKind::Quota
+        | FailureKind::Configuration
+        | FailureKind::Azure
+        | FailureKind::Unknown => {}
+    }
+    let (node, vm) = (report.node(), report.vm());
+    tracing::warn!(%node, %vm, request_id = says.request_id, status = refusal.status,
+        "Azure refuses the VM: {}: {}", says.code, says.text);
+    if !order.may_exist {
+        return Sent::Said(Change::Refused(says));
+    }
+    match existing(arm, &order.place, report).await {
+        Existing::Yes(creation) => Sent::Accepted(creation),
+        Existing::No => Sent::Said(Change::Refused(says)),
+        Existing::NotKnown => {
+            Sent::Said(Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) })
+        }
+    }
+}
+
+/// Nothing was sent by us now; an earlier PUT of the same attempt may have been.
+fn nothing_sent(order: &Order, code: &str, error: &AzureError) -> Sent {
+    let text = chain_of(error);
+    let says = AzureSays { code: code.to_owned(), text, request_id: None };
+    if order.may_exist {
+        Sent::Said(Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) })
+    } else {
+        Sent::Said(Change::Refused(says))
+    }
+}
+
+enum Existing {
+    Yes(Creation),
+    No,
+    NotKnown,
+}
+
+async fn existing(arm: &Arm, place: &Place, report: &Reporter) -> Existing {
+    match arm.get_vm(place, report.vm()).await {
+        Ok(Reply { answer: Answer::Done(Some(_)), request_id, .. }) => {
+            report.say(Change::Accepted { operation: None, request_id });
+            Existing::Yes(Creation {
+                place: place.clone(),
+                operation: None,
+                first_look: Duration::ZERO,
+            })
+        }
+        Ok(Reply { answer: Answer::Done(None), .. }) => Existing::No,
+        Ok(Reply { answer: Answer::Refused(_), .. }) => Existing::NotKnown,
+        Err(error) => {
+            tracing::warn!(node = %report.node(), vm = %report.vm(),
+                "cannot tell whether the VM exists: {}", chain_of(&error));
+            Existing::NotKnown
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Following the creation of a VM to its end.
+
+use std::time::Duration;
+
+use azslurm_azure::{Answer, Arm, OperationState, Place, ProvisioningState, Vm};
+use azslurm_core::attempt::{AzureSays, Change, EndReason};
+use azslurm_core::failure::CODE_VANISHED;
+use azslurm_program::errands::Reporter;
+use azslurm_program::exit::chain_of;
+
+/// How long to wait between polls when Azure does not say (FACTS §2: 10 s is safe).
+const POLL_DEFAULT: Duration = Duration::from_secs(10);
+/// Never ask more often than this, whatever Azure says.
+const POLL_MIN: Duration = Duration::from_secs(1);
+
+/// A creation that Azure has accepted.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// Where.
+    pub place: Place,
+    /// The operation to poll; absent: the VM itself is asked.
+    pub operation: Option<String>,
+    /// When to look first.
+    pub first_look: Duration,
+}
+
+impl Creation {
+    /// One that Azure has just accepted.
+    pub fn just_accepted(
+        place: &Place,
+        operation: Option<String>,
+        retry_after: Option<Duration>,
+    ) -> Creation {
+        let first_look = match (&operation, retry_after) {
+            (None, _) => Duration::ZERO,
+            (Some(_), wait) => wait.unwrap_or(POLL_DEFAULT).max(POLL_MIN),
+        };
+        Creation { place: place.clone(), operation, first_look }
+    }
+}
+
+/// Follows until the VM is provisioned or has failed; ends with the run at the latest.
+pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
+    let Creation { place, mut operation, first_look } = creation;
+    let mut wait = first_look;
+    loop {
+        tokio::time::sleep(wait).await;
+        let seen = match &operation {
+            Some(url) => poll(&arm, url, &report).await,
+            None => look(&arm, &place, &report).await,
+        };
+        match seen {
+            Seen::End(change) => return report.say(change),
+            Seen::GoesOn(after) => wait = after.unwrap_or(POLL_DEFAULT).max(POLL_MIN),
+            Seen::AskTheVm => {
+                operation = None;
+                wait = Duration::ZERO;
+            }
+        }
+    }
+}
+
+enum Seen {
+    End(Change),
+    GoesOn(Option<Duration>),
+    AskTheVm,
+}
+
+async fn poll(arm: &Arm, url: &str, report: &Reporter) -> Seen {
+    match arm.poll(url).await {
+        Ok(reply) => match reply.answer {
+            Answer::Done(OperationState::Running { retry_after }) => Seen::GoesOn(retry_after),
+            Answer::Done(OperationState::Succeeded) => {
+                tracing::info!(node = %report.node(), vm = %report.vm(), "the VM is provisioned");
+                Seen::End(Change::Running)
+            }
+            Answer::Done(OperationState::Failed(says)) => Seen::End(failed(report, says)),
+            Answer::Done(OperationState::Canceled | OperationState::Lost) => Seen::AskTheVm,
+            Answer::Refused(refusal) if refusal.is_throttled() => Seen::GoesOn(refusal.retry_after),
+            Answer::Refused(_) => Seen::AskTheVm,
+        },
+        // A poll that fails says nothing about the operation (FACTS §2).
+        Err(error) => {
+            tracing::warn!(node = %report.node(), vm = %report.vm(), "cannot poll: {}",
+                chain_of(&error));
+            Seen::GoesOn(None)
+        }
+    }
+}
+
+async fn look(arm: &Arm, place: &Place, report: &Reporter) -> Seen {
+    match arm.get_vm(place, report.vm()).await {
+        Ok(reply) => match reply.answer {
+            Answer::Done(Some(vm)) => judge(&vm, report),
+            Answer::Done(None) => Seen::End(failed(
+                report,
+                AzureSays {
+                    code: CODE_VANISHED.to_owned(),
+                    text: "the VM is not there any more".to_owned(),
+                    request_id: reply.request_id,
+                },
+            )),
+            Answer::Refused(refusal) => Seen::GoesOn(refusal.retry_after),
+        },
+        Err(error) => {
+            tracing::warn!(node = %report.node(), vm = %report.vm(), "cannot read the VM: {}",
+                chain_of(&error));
+            Seen::GoesOn(None)
+        }
+    }
+}
+
+fn judge(vm: &Vm, report: &Reporter) -> Seen {
+    match &vm.provisioning_state {
+        ProvisioningState::Succeeded => {
+            tracing::info!(node = %report.node(), vm = %report.vm(), "the VM is provisioned");
+            Seen::End(Change::Running)
+        }
+        ProvisioningState::Failed => Seen::End(failed(report, says_of(vm))),
+        ProvisioningState::Deleting => Seen::End(failed(
+            report,
+            AzureSays {
+                code: CODE_VANISHED.to_owned(),
+                text: "somebody deletes the VM".to_owned(),
+                request_id: None,
+            },
+        )),
+        ProvisioningState::Creating
+        | ProvisioningState::Updating
+        | ProvisioningState::Migrating
+        | ProvisioningState::Other(_) => Seen::GoesOn(None),
+    }
+}
+
+/// Why a VM is in `Failed`: its instance view repeats the code, `ProvisioningState/failed/AllocationFailed`.
+fn says_of(vm: &Vm) -> AzureSays {
+    let failed = vm
+        .statuses
+        .iter()
+        .find(|status| status.code.to_ascii_lowercase().starts_with("provisioningstate/failed"));
+    AzureSays {
+        code: failed
+            .and_then(|status| status.code.split('/').nth(2))
+            .unwrap_or("ProvisioningFailed")
+            .to_owned(),
+        text: failed.map(|status| status.text.clone()).unwrap_or_default(),
+        request_id: None,
+    }
+}
+
+fn failed(report: &Reporter, says: AzureSays) -> Change {
+    tracing::warn!(node = %report.node(), vm = %report.vm(), request_id = says.request_id,
+        "Azure could not make the VM: {}: {}; what is left of it is deleted", says.code, says.text);
+    Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) }
+}

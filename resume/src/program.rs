@@ -1,0 +1,119 @@
+//! The two halves of the program around its work: `front` for slurmctld, `drive` for the driver.
+
+use std::path::Path;
+
+use azslurm_core::hostlist;
+use azslurm_core::plan::Step;
+use azslurm_ledger::Holder;
+use azslurm_program::alive::Alive;
+use azslurm_program::exit::{self, Stop};
+use azslurm_program::{Session, driver, now};
+use azslurm_slurm::{NodeVerb, Slurm, reason};
+use tokio::time::Instant;
+
+use crate::front::{self, Intended};
+use crate::request::ResumeRequest;
+
+const PROGRAM: &str = "azslurm-resume";
+
+/// The front. Returns the exit code.
+pub fn front(config: Option<&Path>, request: &ResumeRequest, is_dry_run: bool) -> Result<u8, Stop> {
+    let mut session = match Session::open(PROGRAM, config) {
+        Ok(session) => session,
+        Err(stop) if is_dry_run => return Err(stop),
+        Err(stop) => return Err(fail_all(request, stop)),
+    };
+    if is_dry_run {
+        return show(&session, request);
+    }
+    let intended = match hand_over(&mut session, request) {
+        Ok(intended) => intended,
+        Err(stop) => return Err(fail_all(request, stop)),
+    };
+    let is_whole = intended.refused.is_empty() && intended.unknown.is_empty();
+    if !intended.unknown.is_empty() {
+        let names = hostlist::fold_sorted(&intended.unknown);
+        eprintln!("{PROGRAM}: not in any nodeset of {}: {names}", session.config_path.display());
+    }
+    Ok(if is_whole { exit::DONE } else { exit::FAILED })
+}
+
+fn hand_over(session: &mut Session, request: &ResumeRequest) -> Result<Intended, Stop> {
+    let holder = Holder::new(PROGRAM, now(), std::process::id());
+    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::cannot_start)?;
+    let intended = front::intend(session, &holder, request).map_err(Stop::cannot_start)?;
+    if !intended.has_work() {
+        alive.end();
+        return Ok(intended);
+    }
+    if let Err(error) = driver::start(PROGRAM, &session.config_path, &holder, &alive) {
+        // The intents stand: azslurm-sync goes on from there, so slurmctld must not be told that they failed.
+        tracing::error!("{}", exit::chain_of(&error));
+    }
+    Ok(intended)
+}
+
+/// Without config or ledger nothing can be done for these nodes: slurmctld is told, so that their jobs do not wait
+/// for ResumeTimeout.
+fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
+    let slurm = Slurm::new(&azslurm_core::config::Slurm::default());
+    let text = reason::reason("cannot-start", &stop.text(), None);
+    let told =
+        driver::block_on(async { slurm.update(&request.nodes, NodeVerb::Down, Some(&text)).await });
+    match told {
+        Ok(Ok(())) => tracing::warn!("told slurmctld that the nodes cannot come"),
+        Ok(Err(error)) => {
+            tracing::error!("cannot tell slurmctld either: {}", exit::chain_of(&error));
+        }
+        Err(stop) => tracing::error!("cannot tell slurmctld either: {}", stop.text()),
+    }
+    stop
+}
+
+/// The driver. Returns the exit code, which nobody waits for.
+pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
+    driver::stand_alone().map_err(Stop::failed)?;
+    let mut session = Session::open(PROGRAM, config)?;
+    session.connect()?;
+    // Well before ResumeTimeout: what is left then is azslurm-sync's and resume-fail's.
+    let until = Instant::now() + session.config.slurm.resume_timeout.mul_f64(0.75);
+    let work = crate::drive::drive(&mut session, holder, until);
+    let driven = driver::block_on(work)?.map_err(Stop::failed)?;
+    session.end(holder).map_err(Stop::failed)?;
+    tracing::info!(?driven, calls = ?session.clients.calls(),
+        transactions = session.ledger.transactions(), "driven to the end");
+    Ok(if driven.failed == 0 { exit::DONE } else { exit::FAILED })
+}
+
+fn show(session: &Session, request: &ResumeRequest) -> Result<u8, Stop> {
+    let steps = front::look(session, request).map_err(Stop::failed)?;
+    for step in &steps {
+        println!("{}", sentence(step));
+    }
+    let is_whole =
+        !steps.iter().any(|step| matches!(step, Step::Refuse { .. } | Step::Unknown { .. }));
+    Ok(if is_whole { exit::DONE } else { exit::FAILED })
+}
+
+fn sentence(step: &Step) -> String {
+    match step {
+        Step::Create(create) => {
+            let zone = create.place.zone.as_ref().map(|zone| format!(" zone {zone}"));
+            format!(
+                "{}: would create {} ({}) at {} in {}{}",
+                create.node,
+                create.spec.name,
+                create.spec.sku,
+                create.place.site,
+                create.place.region,
+                zone.unwrap_or_default(),
+            )
+        }
+        Step::Keep { node, vm, state } => format!("{node}: has {vm}, {}", state.word()),
+        Step::Refuse { node, code, text, until } => {
+            let until = until.map(|until| format!(", next try {until}")).unwrap_or_default();
+            format!("{node}: cannot come now: {code}: {text}{until}")
+        }
+        Step::Unknown { node } => format!("{node}: in no nodeset of the config"),
+    }
+}

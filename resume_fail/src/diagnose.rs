@@ -1,0 +1,77 @@
+//! Why a node did not come, as far as can be known from outside.
+
+use azslurm_azure::{Answer, Arm, Place, Vm};
+use azslurm_core::attempt::{Attempt, AttemptState};
+use azslurm_ledger::Event;
+use azslurm_program::exit::chain_of;
+use azslurm_program::{Session, now};
+use futures::future::join_all;
+
+/// Diagnoses are for people; more than this many of one call would say the same.
+const DIAGNOSED_MAX: usize = 64;
+
+/// Looks at the VMs of `attempts` and makes an event of each finding.
+pub async fn diagnose(session: &Session, attempts: &[Attempt]) -> Vec<Event> {
+    let looks = attempts.iter().take(DIAGNOSED_MAX).map(|attempt| async move {
+        let arm = session.clients.of(&attempt.is.place.site)?;
+        let found = look(arm, attempt).await;
+        let mut event = Event::new(now(), "boot-failed", sentence(attempt, &found));
+        event.node = Some(attempt.is.node.clone());
+        event.vm = Some(attempt.is.vm.clone());
+        event.job = attempt.is.jobs.first().copied();
+        event.site = Some(attempt.is.place.site.clone());
+        tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm, "{}", event.text);
+        Some(event)
+    });
+    join_all(looks).await.into_iter().flatten().collect()
+}
+
+enum Found {
+    Vm(Box<Vm>),
+    Absent,
+    Unknown(String),
+}
+
+async fn look(arm: &Arm, attempt: &Attempt) -> Found {
+    let place = Place::from(&attempt.is.place);
+    match arm.get_vm(&place, &attempt.is.vm).await {
+        Ok(reply) => match reply.answer {
+            Answer::Done(Some(vm)) => Found::Vm(Box::new(vm)),
+            Answer::Done(None) => Found::Absent,
+            Answer::Refused(refusal) => {
+                Found::Unknown(format!("{}: {}", refusal.code, refusal.text))
+            }
+        },
+        Err(error) => Found::Unknown(chain_of(&error)),
+    }
+}
+
+fn sentence(attempt: &Attempt, found: &Found) -> String {
+    let missed = format!("{} missed ResumeTimeout", attempt.is.node);
+    match found {
+        Found::Absent => format!("{missed}: its VM is not there"),
+        Found::Unknown(why) => format!("{missed}: its VM cannot be looked at: {why}"),
+        Found::Vm(vm) => {
+            let statuses: Vec<&str> =
+                vm.statuses.iter().map(|status| status.code.as_str()).collect();
+            let hint = match attempt.state {
+                AttemptState::Running => {
+                    "slurmd did not register: check the image, slurm.conf on the node, munge and \
+                     the network between node and controller"
+                }
+                AttemptState::Intended | AttemptState::Accepted => {
+                    "Azure needed longer than ResumeTimeout: raise it"
+                }
+                AttemptState::Refused
+                | AttemptState::DeleteIntended
+                | AttemptState::Deleting
+                | AttemptState::Gone => "it was to be deleted already",
+            };
+            format!(
+                "{missed}: Azure says {} ({}); {hint}",
+                vm.provisioning_state,
+                statuses.join(", ")
+            )
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The two halves of the program around its work: `front` for slurmctld, `drive` for the driver.
+
+use std::path::Path;
+use std::time::Duration;
+
+use azslurm_core::NodeName;
+use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
+use azslurm_core::decide::SlurmView;
+use azslurm_core::hostlist;
+use azslurm_core::plan::held_everywhere;
+use azslurm_ledger::{Holder, LedgerError};
+use azslurm_program::errands::Errands;
+use azslurm_program::exit::{self, Stop};
+use azslurm_program::{Session, driver, now};
+use azslurm_slurm::NodeVerb;
+use azslurm_suspend::{drive, program as suspend};
+use tokio::time::Instant;
+
+use crate::diagnose::diagnose;
+
+const PROGRAM: &str = "azslurm-resume-fail";
+/// How long deletions are followed here (p99 in FACTS §1.4 is 221 s); what is left then is azslurm-sync's.
+const FOLLOW_MAX: Duration = Duration::from_secs(5 * 60);
+/// How often it is asked whether the VMs are gone.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The front. Returns the exit code.
+pub fn front(config: Option<&Path>, nodes: &str) -> Result<u8, Stop> {
+    let wanted = hostlist::expand(nodes).map_err(Stop::cannot_start)?;
+    let mut session = Session::open(PROGRAM, config)?;
+    let (ours, strangers) = suspend::sort_out(&session, &wanted)?;
+    suspend::hand_over(&mut session, (PROGRAM, EndReason::ResumeTimeout), &ours)?;
+    tracing::warn!(nodes = %hostlist::fold_sorted(&ours), "missed ResumeTimeout");
+    Ok(if strangers.is_empty() { exit::DONE } else { exit::FAILED })
+}
+
+/// The driver. Returns the exit code, which nobody waits for.
+pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
+    driver::stand_alone().map_err(Stop::failed)?;
+    let mut session = Session::open(PROGRAM, config)?;
+    session.connect()?;
+    let left = driver::block_on(work(&mut session, holder))?.map_err(Stop::failed)?;
+    session.end(holder).map_err(Stop::failed)?;
+    tracing::info!(left, calls = ?session.clients.calls(), "done");
+    Ok(if left == 0 { exit::DONE } else { exit::FAILED })
+}
+
+/// Diagnoses, deletes, follows, sets back. How many VMs are not gone yet.
+async fn work(session: &mut Session, holder: &Holder) -> Result<usize, LedgerError> {
+    let nodes: Vec<NodeName> =
+        session.ledger.leases_of_holder(holder)?.iter().map(|l| l.node().clone()).collect();
+    let attempts: Vec<Attempt> =
+        session.ledger.attempts_of_holder(holder)?.into_iter().map(|(_, a)| a).collect();
+    let events = diagnose(session, &attempts).await;
+    session.ledger.write(|writer| events.iter().try_for_each(|event| writer.event(event)))?;
+    drive::drive(session, holder, EndReason::ResumeTimeout).await?;
+    let until = Instant::now() + FOLLOW_MAX;
+    while look_once(session, holder, until).await? > 0 && Instant::now() < until {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let dying: Vec<NodeName> =
+        session.ledger.attempts_of_holder(holder)?.into_iter().map(|(_, a)| a.is.node).collect();
+    let free: Vec<NodeName> = nodes.into_iter().filter(|node| !dying.contains(node)).collect();
+    set_back(session, &free).await?;
+    Ok(dying.len())
+}
+
+/// Asks once about every VM that is being deleted. How many are left.
+async fn look_once(
+    session: &mut Session,
+    holder: &Holder,
+    until: Instant,
+) -> Result<usize, LedgerError> {
+    let mut errands = Errands::new(session.leases_renewed(holder)?);
+    for (lease, attempt) in session.ledger.attempts_of_holder(holder)? {
+        drive::add(&mut errands, session, &lease, &attempt);
+    }
+    while errands.next(&mut session.ledger, until).await?.is_some() {}
+    let left = session.ledger.attempts_of_holder(holder)?;
+    Ok(left.iter().filter(|(_, a)| a.state != AttemptState::Gone).count())
+}
+
+/// Nodes that slurmctld has down because of ResumeTimeout, that nothing holds, and whose VMs are gone: usable again.
+/// Nodes that a person has set down stay so; held ones are azslurm-sync's when their hold is over.
+async fn set_back(session: &Session, nodes: &[NodeName]) -> Result<(), LedgerError> {
+    let at = now();
+    let holds = azslurm_program::holds::in_force(&session.ledger, at)?;
+    let found = match session.slurm.nodes_named(nodes).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(
+                "cannot ask slurmctld: {}; azslurm-sync sets the nodes back",
+                exit::chain_of(&error)
+            );
+            return Ok(());
+        }
+    };
+    let ready: Vec<NodeName> = found
+        .iter()
+        .filter(|node| azslurm_program::view::of(node) == SlurmView::OffFailed)
+        .filter(|node| held_everywhere(&node.name, &session.config, &holds, at).is_none())
+        .map(|node| node.name.clone())
+        .collect();
+    if ready.is_empty() {
+        return Ok(());
+    }
+    let folded = hostlist::fold_sorted(&ready);
+    match session.slurm.update(&ready, NodeVerb::Resume, None).await {
+        Ok(()) => tracing::info!(nodes = folded, "usable again"),
+        Err(error) => tracing::error!(
+            nodes = folded,
+            "cannot set back: {}; azslurm-sync does it",
+            exit::chain_of(&error)
+        ),
+    }
+    Ok(())
+}

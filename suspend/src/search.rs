@@ -1,0 +1,117 @@
+//! VMs of our nodes that the ledger does not know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use azslurm_azure::{ResourceId, VmRow};
+use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason, NewAttempt};
+use azslurm_core::config::{Config, Region, Site};
+use azslurm_core::{NodeName, SiteName, VmName};
+use azslurm_ledger::{Lease, LedgerError, Recorded};
+use azslurm_program::exit::chain_of;
+use azslurm_program::{Session, now};
+
+/// Looks in every subscription of the config for VMs with our tags that belong to the leased nodes, and writes those
+/// that the ledger does not know as to be deleted. A search that fails is a line in the log: azslurm-sync finds
+/// orphans too.
+pub(crate) async fn adopt_unknown(
+    session: &mut Session,
+    leases: &BTreeMap<NodeName, Lease>,
+    why: EndReason,
+) -> Result<usize, LedgerError> {
+    let nodes: Vec<NodeName> = leases.keys().cloned().collect();
+    let mut adopted = 0;
+    for row in find(session, &nodes).await {
+        let Some(attempt) = attempt_of(&session.config, &row, why) else { continue };
+        let Some(lease) = leases.get(&attempt.is.node) else { continue };
+        let recorded = session.ledger.write(|writer| writer.adopt(lease, &attempt, now()))?;
+        if matches!(recorded, Recorded::Done(_)) {
+            tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm,
+                "Azure has a VM of this node that the ledger did not know: it is deleted");
+            adopted += 1;
+        }
+    }
+    Ok(adopted)
+}
+
+async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {
+    let mut rows = Vec::new();
+    for (arm, sites) in session.clients.doors() {
+        let subscriptions: BTreeSet<String> = sites
+            .iter()
+            .filter_map(|site| session.config.sites.get(*site))
+            .map(|site| site.subscription.clone())
+            .collect();
+        let subscriptions: Vec<String> = subscriptions.into_iter().collect();
+        match arm.query_vms(&subscriptions, &session.config.cluster, Some(nodes)).await {
+            Ok(listing) => {
+                if let Some(why) = &listing.incomplete_because {
+                    tracing::warn!("the search for unknown VMs is not complete: {why}");
+                }
+                rows.extend(listing.items);
+            }
+            Err(error) => {
+                tracing::warn!("cannot search Azure for unknown VMs: {}", chain_of(&error));
+            }
+        }
+    }
+    rows
+}
+
+/// A VM that Resource Graph showed, as an attempt that is to be deleted; `None` if it is not whole enough to be ours.
+fn attempt_of(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
+    let node = row.node.clone()?;
+    let vm: VmName = row.name.parse().ok()?;
+    let (named, attempt) = vm.split()?;
+    if named != node || row.attempt.is_some_and(|tagged| tagged != attempt) {
+        tracing::warn!(%node, %vm, "a VM with our tags has a name that is not ours: it is left alone");
+        return None;
+    }
+    let (nodeset, settings) = config.nodeset_of(&node)?;
+    let place = place_of(config, &row.id, settings.sites.as_slice())?;
+    let at = now();
+    Some(Attempt {
+        is: NewAttempt {
+            vm,
+            node,
+            attempt,
+            nodeset: nodeset.clone(),
+            place,
+            sku: settings.sku.clone(),
+            is_spot: false,
+            body_hash: String::new(),
+            jobs: Vec::new(),
+        },
+        state: AttemptState::DeleteIntended,
+        why: Some(why),
+        says: None,
+        operation: None,
+        request_id: None,
+        generation: 0,
+        intended_at: attempt.began_at(),
+        settles_at: at,
+        accepted_at: Some(attempt.began_at()),
+        running_at: None,
+        delete_intended_at: Some(at),
+        ended_at: None,
+        changed_at: at,
+    })
+}
+
+/// The site that the VM is in: by its id, whose case is not to be trusted.
+fn place_of(config: &Config, id: &ResourceId, preferred: &[SiteName]) -> Option<AttemptPlace> {
+    let is_in = |site: &Site| {
+        id.subscription().is_some_and(|it| it.eq_ignore_ascii_case(&site.subscription))
+            && id.resource_group().is_some_and(|it| it.eq_ignore_ascii_case(&site.resource_group))
+    };
+    let of = |(name, site): (&SiteName, &Site)| {
+        is_in(site).then(|| AttemptPlace {
+            site: name.clone(),
+            subscription: site.subscription.clone(),
+            resource_group: site.resource_group.clone(),
+            region: Region::new(site.region.as_str()).unwrap_or_else(|| site.region.clone()),
+            zone: None,
+        })
+    };
+    let first = preferred.iter().filter_map(|name| config.sites.get_key_value(name)).find_map(of);
+    first.or_else(|| config.sites.iter().find_map(of))
+}

@@ -1,0 +1,126 @@
+//! Doing what was decided, under leases, through the halves of resume and suspend.
+
+use std::collections::BTreeMap;
+
+use azslurm_core::NodeName;
+use azslurm_core::attempt::{Attempt, Change, EndReason};
+use azslurm_core::decide::{AttemptAction, NodeAction};
+use azslurm_ledger::{Holder, Lease, LeaseAsk, LeaseRow, LedgerError, Reader, Take, Writer};
+use azslurm_program::errands::LEASE_FOR;
+use azslurm_program::{Session, now};
+use azslurm_resume::front;
+use azslurm_resume::request::ResumeRequest;
+use azslurm_slurm::{NodeVerb, SlurmError, reason};
+
+use crate::observe::Observation;
+use crate::pass::Decided;
+
+/// Takes the leases of every node that something is to be done about in Azure, writes deletions that were decided,
+/// and asks for VMs that were lost. Nodes that have changed since they were observed are left out and returned.
+pub fn take(
+    session: &mut Session,
+    holder: &Holder,
+    (seen, decided): (&Observation, &[Decided]),
+) -> Result<Vec<NodeName>, LedgerError> {
+    let touched: Vec<&Decided> = decided.iter().filter(|one| one.touches_azure()).collect();
+    let passed_over = session.ledger.write(|writer| {
+        let changed = changed(writer, seen, &touched)?;
+        for decided in touched.iter().filter(|one| !changed.contains(&one.node)) {
+            if let Some(lease) = lease(writer, holder, &decided.node)? {
+                write_deletions(writer, &lease, decided)?;
+            }
+        }
+        Ok::<_, LedgerError>(changed)
+    })?;
+    let nodes: Vec<NodeName> = decided
+        .iter()
+        .filter(|decided| decided.node_action == NodeAction::Resume)
+        .map(|decided| decided.node.clone())
+        .filter(|node| !passed_over.contains(node))
+        .collect();
+    if !nodes.is_empty() {
+        let request = ResumeRequest { nodes, jobs: BTreeMap::new(), replace_running: false };
+        front::intend(session, holder, &request)?;
+    }
+    Ok(passed_over)
+}
+
+/// Nodes whose lease or attempts are not as they were observed: whoever changes an attempt has a lease, and a lease
+/// that changes hands grows in generation.
+fn changed(
+    reader: &Reader,
+    seen: &Observation,
+    touched: &[&Decided],
+) -> Result<Vec<NodeName>, LedgerError> {
+    let nodes: Vec<NodeName> = touched.iter().map(|one| one.node.clone()).collect();
+    let leases: BTreeMap<NodeName, LeaseRow> =
+        reader.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
+    let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
+    for attempt in reader.attempts_of(&nodes)? {
+        attempts.entry(attempt.is.node.clone()).or_default().push(attempt);
+    }
+    let generation = |row: Option<&LeaseRow>| row.map(|row| row.generation);
+    let is_changed = |node: &NodeName| {
+        generation(leases.get(node)) != generation(seen.leases.get(node))
+            || attempts.get(node).map_or(&[][..], Vec::as_slice) != seen.attempts_of(node)
+    };
+    Ok(nodes.into_iter().filter(is_changed).collect())
+}
+
+fn lease(
+    writer: &mut Writer<'_>,
+    holder: &Holder,
+    node: &NodeName,
+) -> Result<Option<Lease>, LedgerError> {
+    let at = now();
+    // The holder, if there is one, was seen dead or expired.
+    let ask = LeaseAsk { holder, take: Take::Seize, now: at, until: at.plus(LEASE_FOR) };
+    Ok(writer.lease(node, &ask)?.granted())
+}
+
+fn write_deletions(
+    writer: &mut Writer<'_>,
+    lease: &Lease,
+    decided: &Decided,
+) -> Result<(), LedgerError> {
+    for (vm, action, _) in &decided.attempts {
+        if *action == AttemptAction::Delete {
+            let change = Change::DeleteIntended { why: EndReason::Orphaned, says: None };
+            let recorded = writer.record(lease, vm, &change, now())?;
+            tracing::info!(node = %decided.node, %vm, ?recorded, "to be deleted: nobody waits");
+        }
+    }
+    Ok(())
+}
+
+/// Tells slurmctld what was decided about nodes.
+pub async fn tell(session: &Session, decided: &[Decided]) -> Result<(), LedgerError> {
+    let with = |action: NodeAction| -> Vec<NodeName> {
+        decided.iter().filter(|d| d.node_action == action).map(|d| d.node.clone()).collect()
+    };
+    let refused = with(NodeAction::Refuse).into_iter().collect();
+    azslurm_resume::tell::refused(session, &refused).await?;
+    say(session, &with(NodeAction::Return), (NodeVerb::Resume, None)).await;
+    let text = reason::reason("hold-over", "the node may be used again", None);
+    say(session, &with(NodeAction::PowerDown), (NodeVerb::PowerDownForce, Some(&text))).await;
+    Ok(())
+}
+
+async fn say(session: &Session, nodes: &[NodeName], (verb, reason): (NodeVerb, Option<&str>)) {
+    if nodes.is_empty() {
+        return;
+    }
+    let folded = azslurm_core::hostlist::fold_sorted(nodes);
+    match session.slurm.update(nodes, verb, reason).await {
+        Ok(()) => tracing::info!(nodes = folded, "told slurmctld: state={verb}"),
+        // slurmctld was faster: SuspendTimeout ended, or a person acted.
+        Err(error @ SlurmError::NotAllowed { .. }) => {
+            tracing::info!(nodes = folded, "state={verb} is not needed any more: {error}");
+        }
+        Err(error) => tracing::error!(
+            nodes = folded,
+            "cannot tell slurmctld state={verb}: {}; the next pass does",
+            azslurm_program::exit::chain_of(&error)
+        ),
+    }
+}

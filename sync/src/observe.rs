@@ -1,0 +1,90 @@
+//! What a pass sees. The ledger is read first: see `azslurm_core::decide`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use azslurm_core::attempt::Attempt;
+use azslurm_core::decide::{LeaseView, SlurmView, Standing};
+use azslurm_core::hold::Hold;
+use azslurm_core::plan::held_everywhere;
+use azslurm_core::{NodeName, Timestamp};
+use azslurm_ledger::{LeaseRow, LedgerError};
+use azslurm_program::exit::chain_of;
+use azslurm_program::{Session, holds, now, view};
+use azslurm_slurm::Node;
+
+/// One observation.
+#[derive(Debug)]
+pub struct Observation {
+    /// When it began.
+    pub at: Timestamp,
+    /// Attempts by node: all that have not ended, and the newest that has.
+    pub attempts: BTreeMap<NodeName, Vec<Attempt>>,
+    /// Leases by node.
+    pub leases: BTreeMap<NodeName, LeaseRow>,
+    /// Holds in force.
+    pub holds: Vec<Hold>,
+    /// slurmctld's nodes; `Err` why they are not known.
+    pub slurm: Result<BTreeMap<NodeName, Node>, String>,
+}
+
+/// Reads the ledger, then asks slurmctld.
+pub async fn observe(session: &Session) -> Result<Observation, LedgerError> {
+    let at = now();
+    let ours: Vec<NodeName> =
+        session.config.nodesets.values().flat_map(|nodeset| nodeset.nodes.clone()).collect();
+    let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
+    let unfinished = session.ledger.attempts_unfinished()?;
+    let foreign =
+        unfinished.into_iter().filter(|a| session.config.nodeset_of(&a.is.node).is_none());
+    for attempt in session.ledger.attempts_of(&ours)?.into_iter().chain(foreign) {
+        attempts.entry(attempt.is.node.clone()).or_default().push(attempt);
+    }
+    let leases = session.ledger.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
+    let holds = holds::in_force(&session.ledger, at)?;
+    let slurm = match session.slurm.nodes().await {
+        Ok(nodes) => Ok(nodes.into_iter().map(|node| (node.name.clone(), node)).collect()),
+        Err(error) => Err(chain_of(&error)),
+    };
+    Ok(Observation { at, attempts, leases, holds, slurm })
+}
+
+impl Observation {
+    /// The nodes that a pass decides about: ours by the config, and those with VMs in the ledger.
+    pub fn nodes(&self, session: &Session) -> BTreeSet<NodeName> {
+        let nodesets = session.config.nodesets.values();
+        nodesets.flat_map(|nodeset| &nodeset.nodes).chain(self.attempts.keys()).cloned().collect()
+    }
+
+    /// slurmctld's view of a node.
+    pub fn slurm_view(&self, node: &NodeName) -> SlurmView {
+        match &self.slurm {
+            Err(_) => SlurmView::Unknown,
+            Ok(nodes) => nodes.get(node).map_or(SlurmView::Absent, view::of),
+        }
+    }
+
+    /// Who may change a node's VMs.
+    pub fn lease_view(&self, node: &NodeName, session: &Session) -> LeaseView {
+        let held = self
+            .leases
+            .get(node)
+            .is_some_and(|row| self.at < row.until && session.is_alive(&row.holder));
+        if held { LeaseView::Held } else { LeaseView::Free }
+    }
+
+    /// What stands in the ledger for a node.
+    pub fn standing(&self, node: &NodeName) -> Standing {
+        Standing::of(self.attempts_of(node).iter().map(|attempt| attempt.state))
+    }
+
+    /// A node's attempts.
+    pub fn attempts_of(&self, node: &NodeName) -> &[Attempt] {
+        self.attempts.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether no place of a node may be tried now; a node that left the config has none.
+    pub fn is_held(&self, node: &NodeName, session: &Session) -> bool {
+        session.config.nodeset_of(node).is_none()
+            || held_everywhere(node, &session.config, &self.holds, self.at).is_some()
+    }
+}

@@ -1,0 +1,197 @@
+//! One pass.
+
+use std::time::Duration;
+
+use azslurm_core::attempt::AttemptState;
+use azslurm_core::decide::{
+    AttemptAction, AttemptReason, NodeAction, NodeReason, SlurmView, decide_attempt, decide_node,
+};
+use azslurm_core::{NodeName, VmName};
+use azslurm_ledger::{Holder, LedgerError};
+use azslurm_program::alive::{self, Alive};
+use azslurm_program::exit::Stop;
+use azslurm_program::{Session, now};
+use tokio::time::Instant;
+
+use crate::act;
+use crate::observe::{Observation, observe};
+use crate::report::{Line, Report};
+
+/// Attempts that ended this long ago are forgotten, but never a node's newest.
+const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Holds that ended this long ago are forgotten with their strikes.
+const HOLDS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// A pass sends what it has to send, however short it may follow: so long at least.
+const WAIT_MIN: Duration = Duration::from_secs(15);
+
+/// What was decided about a node and each of its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The node.
+    pub node: NodeName,
+    /// What slurmctld says of it.
+    pub slurm: SlurmView,
+    /// About the node.
+    pub node_action: NodeAction,
+    /// Why.
+    pub node_reason: NodeReason,
+    /// About its attempts.
+    pub attempts: Vec<(VmName, AttemptAction, AttemptReason)>,
+    /// The states of those.
+    pub states: Vec<AttemptState>,
+}
+
+impl Decided {
+    /// Whether anything is done in Azure.
+    pub fn touches_azure(&self) -> bool {
+        self.attempts.iter().any(|(_, action, _)| *action != AttemptAction::Leave)
+    }
+}
+
+/// How a pass is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Decide and report, and do nothing.
+    pub dry_run: bool,
+    /// How long to follow what is under way.
+    pub wait: Duration,
+}
+
+/// Decides about everything that was observed, in the order of the nodes' names.
+pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
+    let decide_one = |node: NodeName| {
+        let slurm = seen.slurm_view(&node);
+        let lease = seen.lease_view(&node, session);
+        let attempts = seen.attempts_of(&node);
+        let (node_action, node_reason) =
+            decide_node(slurm, lease, seen.standing(&node), seen.is_held(&node, session));
+        let decide_it = |attempt: &azslurm_core::attempt::Attempt| {
+            let (action, reason) = decide_attempt(slurm, lease, attempt.state);
+            (attempt.is.vm.clone(), action, reason)
+        };
+        Decided {
+            slurm,
+            node_action,
+            node_reason,
+            attempts: attempts.iter().map(decide_it).collect(),
+            states: attempts.iter().map(|attempt| attempt.state).collect(),
+            node,
+        }
+    };
+    seen.nodes(session).into_iter().map(decide_one).collect()
+}
+
+/// Observes, decides, acts, and says what it did.
+pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Stop> {
+    let seen = observe(session).await.map_err(Stop::failed)?;
+    let decided = decide(session, &seen);
+    let mut report = report_of(&seen, &decided);
+    report.dry_run = options.dry_run;
+    if options.dry_run {
+        return Ok(report);
+    }
+    let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
+    if decided.iter().any(is_work) {
+        carry_out(session, (&seen, &decided), options.wait, &mut report).await?;
+        let seen = observe(session).await.map_err(Stop::failed)?;
+        finish(session, &decide(session, &seen), &mut report).await?;
+    } else {
+        finish(session, &decided, &mut report).await?;
+    }
+    tidy(session).map_err(Stop::failed)?;
+    report.left = session
+        .ledger
+        .attempts_unfinished()
+        .map_err(Stop::failed)?
+        .iter()
+        .filter(|attempt| attempt.state != AttemptState::Running)
+        .count();
+    Ok(report)
+}
+
+async fn carry_out(
+    session: &mut Session,
+    (seen, decided): (&Observation, &[Decided]),
+    wait: Duration,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    session.connect()?;
+    let holder = Holder::new("azslurm-sync", now(), std::process::id());
+    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
+    report.passed_over = act::take(session, &holder, (seen, decided)).map_err(Stop::failed)?;
+    let until = Instant::now() + wait.max(WAIT_MIN);
+    report.driven =
+        azslurm_resume::drive::drive(session, &holder, until).await.map_err(Stop::failed)?;
+    session.end(&holder).map_err(Stop::failed)?;
+    drop(alive);
+    Ok(())
+}
+
+/// Tells slurmctld what follows from how things stand now.
+async fn finish(session: &Session, decided: &[Decided], report: &mut Report) -> Result<(), Stop> {
+    act::tell(session, decided).await.map_err(Stop::failed)?;
+    let tells = |d: &&Decided| {
+        matches!(d.node_action, NodeAction::Return | NodeAction::PowerDown | NodeAction::Refuse)
+    };
+    for told in decided.iter().filter(tells) {
+        let line = node_line(told);
+        if !report.lines.contains(&line) {
+            report.lines.push(line);
+        }
+    }
+    Ok(())
+}
+
+fn tidy(session: &mut Session) -> Result<(), LedgerError> {
+    let at = now();
+    let ledger = session.config.ledger.clone();
+    session.ledger.write(|writer| {
+        writer.prune_events(at, ledger.events_age_max, ledger.events_max)?;
+        writer.prune_attempts(at.minus(ATTEMPTS_KEPT))?;
+        writer.prune_holds(at.minus(HOLDS_KEPT))?;
+        Ok::<_, LedgerError>(())
+    })?;
+    alive::prune(&ledger.path);
+    Ok(())
+}
+
+fn report_of(seen: &Observation, decided: &[Decided]) -> Report {
+    let mut lines = Vec::new();
+    for one in decided {
+        let attempts = one.attempts.iter().zip(&one.states);
+        for ((vm, action, reason), state) in attempts {
+            if *action != AttemptAction::Leave {
+                lines.push(Line {
+                    node: one.node.clone(),
+                    vm: Some(vm.clone()),
+                    slurm: format!("{:?}", one.slurm),
+                    ledger: state.word().to_owned(),
+                    action: format!("{action:?}"),
+                    reason: format!("{reason:?}"),
+                });
+            }
+        }
+        if one.node_action != NodeAction::Leave {
+            lines.push(node_line(one));
+        }
+    }
+    let unfinished = |d: &Decided| d.states.iter().filter(|state| !state.is_ended()).count();
+    Report {
+        nodes: decided.len(),
+        vms: decided.iter().map(unfinished).sum(),
+        slurm_unknown: seen.slurm.as_ref().err().cloned(),
+        lines,
+        ..Report::default()
+    }
+}
+
+fn node_line(decided: &Decided) -> Line {
+    Line {
+        node: decided.node.clone(),
+        vm: None,
+        slurm: format!("{:?}", decided.slurm),
+        ledger: decided.states.iter().map(|s| s.word()).collect::<Vec<_>>().join(","),
+        action: format!("{:?}", decided.node_action),
+        reason: format!("{:?}", decided.node_reason),
+    }
+}

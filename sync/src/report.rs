@@ -1,0 +1,78 @@
+//! What a pass did, for people and for machines.
+
+use azslurm_core::{NodeName, VmName};
+use azslurm_resume::drive::Driven;
+use serde::Serialize;
+
+/// One decision that was more than "leave it".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// The node.
+    pub node: NodeName,
+    /// The VM, where the decision is about one.
+    pub vm: Option<VmName>,
+    /// What slurmctld says of the node.
+    pub slurm: String,
+    /// What stands in the ledger.
+    pub ledger: String,
+    /// What is done.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Report {
+    /// Whether anything was only shown and not done.
+    pub dry_run: bool,
+    /// Nodes looked at.
+    pub nodes: usize,
+    /// VMs that are wanted or being deleted.
+    pub vms: usize,
+    /// Why slurmctld's nodes are not known, if so: then nothing that depends on them is done.
+    pub slurm_unknown: Option<String>,
+    /// The decisions.
+    pub lines: Vec<Line>,
+    /// What came of them in Azure.
+    pub driven: Driven,
+    /// Nodes whose situation changed while the pass looked: left to the next.
+    pub passed_over: Vec<NodeName>,
+    /// VMs whose work is not finished.
+    pub left: usize,
+}
+
+impl Report {
+    /// Whether a person should look.
+    pub fn is_good(&self) -> bool {
+        self.slurm_unknown.is_none() && self.driven.failed == 0
+    }
+
+    /// The report as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(why) = &self.slurm_unknown {
+            text += &format!("slurmctld could not be asked: {why}\n");
+        }
+        for Line { node, vm, slurm, ledger, action, reason } in &self.lines {
+            let vm = vm.as_ref().map_or("-", VmName::as_str);
+            text += &format!(
+                "{node:16} {vm:26} slurm {slurm:16} ledger {ledger:16} {action}: {reason}\n"
+            );
+        }
+        for node in &self.passed_over {
+            text += &format!("{node:16} changed meanwhile: left to the next pass\n");
+        }
+        let Driven { accepted, running, failed, deleting, gone } = self.driven;
+        let head = if self.dry_run { "dry run" } else { "pass" };
+        text += &format!(
+            "{head}: {} nodes, {} VMs, {} decisions; accepted {accepted}, running {running}, \
+             failed {failed}, deleting {deleting}, gone {gone}; {} unfinished\n",
+            self.nodes,
+            self.vms,
+            self.lines.len(),
+            self.left,
+        );
+        text
+    }
+}
