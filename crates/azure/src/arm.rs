@@ -1,12 +1,41 @@
-//! One credential's door to Azure.
+//! One credential's door to Azure: the calls on VMs and their operations. Lists are in `list.rs`.
 
-use azslurm_core::attempt::AttemptPlace;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use azslurm_core::VmName;
+use azslurm_core::attempt::{AttemptPlace, AzureSays};
 use azslurm_core::config::{Cloud, Credential, Limits, Site};
 use azslurm_core::vm::VmSpec;
-use azslurm_core::{ClusterName, NodeName, VmName};
+use bytes::Bytes;
+use serde_json::Value;
 use tokio::time::Instant;
+use url::Url;
 
-use crate::{AzureError, Calls, Leftover, Listing, OperationState, Reply, Started, Vm, VmRow};
+use crate::body::body_of;
+use crate::client::{Call, Client, Ended, Raw};
+use crate::credential::Source;
+use crate::gate::{Bucket, Operation};
+use crate::read::{Standing, standing};
+use crate::refusal::one_line;
+use crate::route::{self, Routes};
+use crate::token::Tokens;
+use crate::{
+    Answer, AzureError, Calls, OperationState, RateLimits, Refusal, Reply, Started, Vm, header,
+    read, transport,
+};
+
+/// The longest that one call takes, with all waits and tries, where the caller names no moment: five requests of a
+/// minute each, or the time that a thousand deletions need to pass Azure's limits (FACTS §3.4).
+pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(300);
+/// A poll is not repeated: the next poll is the repetition.
+const POLL_TRIES_MAX: u32 = 1;
+/// A poll waits at most this long for its turn.
+const POLL_TIME_MAX: Duration = Duration::from_secs(60);
+/// Codes of "this VM does not exist" (FACTS §1.2): Resource Manager's and compute's.
+const GONE_CODES: [&str; 2] = ["ResourceNotFound", "NotFound"];
+/// A VM whose resource group is gone is gone as well.
+const GROUP_GONE_CODE: &str = "ResourceGroupNotFound";
 
 /// Where VMs are: subscription and resource group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,100 +64,281 @@ impl From<&Site> for Place {
     }
 }
 
-/// One credential's door to Azure. Cheap to clone; all clones share connections, token, gates and counters.
+/// One credential's door to Azure. Cheap to clone; all clones share connections, token, gates and counters. It needs
+/// a tokio runtime with I/O and time, of one thread or more; futures may be dropped at any moment.
 #[derive(Debug, Clone)]
-pub struct Arm {}
+pub struct Arm {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub routes: Routes,
+    pub client: Client,
+}
 
 impl Arm {
     /// Reads the CA bundle and checks the endpoints; nothing is sent, and no secret is read before it is used.
-    pub fn new(_: &Cloud, _: &Credential, _: &Limits) -> Result<Arm, AzureError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`AzureError::Config`].
+    pub fn new(cloud: &Cloud, credential: &Credential, limits: &Limits) -> Result<Arm, AzureError> {
+        let routes = Routes::new(&cloud.endpoints)?;
+        let clients = transport::clients(cloud, &routes, limits)?;
+        let source = Source {
+            credential: credential.clone(),
+            authority: is_of_authority(credential)
+                .then(|| route::authority(&cloud.endpoints.authority))
+                .transpose()?,
+            imds: matches!(credential, Credential::ManagedIdentity(_))
+                .then(|| route::imds(&cloud.endpoints.imds))
+                .transpose()?,
+            clients: clients.clone(),
+        };
+        let tokens = Tokens::new(source, &cloud.endpoints.audience);
+        let client = Client::new(clients.azure, tokens, limits);
+        Ok(Arm { inner: Arc::new(Inner { routes, client }) })
     }
 
-    /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle`, so that a PUT of
-    /// this call cannot arrive long after it. `settle` is a `std` or a `tokio` instant.
+    /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a `std` or a `tokio`
+    /// instant), so that a PUT of this call cannot arrive long after it.
+    ///
+    /// # Errors
+    /// [`AzureError::Lost`]: it may have been made, although no answer says so. All others: it was not.
     pub async fn put_vm(
         &self,
-        _place: &Place,
-        _spec: &VmSpec,
-        _settle: impl Into<Instant>,
+        place: &Place,
+        spec: &VmSpec,
+        settle: impl Into<Instant>,
     ) -> Result<Reply<Started>, AzureError> {
-        unimplemented!()
+        let url = self.vm_url(place, &spec.name)?;
+        let call = Call {
+            body: Some(Bytes::from(body_of(spec).to_string())),
+            deadline: settle.into(),
+            ..call(Operation::Put, place, url, format!("make VM {}", spec.name))
+        };
+        self.reply(&call, |raw| match raw.status {
+            200 | 201 | 202 => Ok(Ok(self.started(&call, raw))),
+            _ => Ok(Err(raw.refusal())),
+        })
+        .await
     }
 
     /// A VM with its instance view; `None` if Azure does not know it. A resource group that is gone is a refusal.
+    ///
+    /// # Errors
+    /// No answer that can be used: nothing is known.
     pub async fn get_vm(
         &self,
-        _place: &Place,
-        _vm: &VmName,
+        place: &Place,
+        vm: &VmName,
     ) -> Result<Reply<Option<Vm>>, AzureError> {
-        unimplemented!()
+        let mut url = self.vm_url(place, vm)?;
+        url.query_pairs_mut().append_pair("$expand", "instanceView");
+        let call = call(Operation::Get, place, url, format!("read VM {vm}"));
+        self.reply(&call, |raw| match raw.status {
+            200 => {
+                let value = json(&call, raw)?;
+                let vm = read::vm(&value).map_err(|text| unreadable(&call, raw, text))?;
+                Ok(Ok(Some(vm)))
+            }
+            404 => {
+                let refusal = raw.refusal();
+                let is_gone = GONE_CODES.contains(&refusal.code.as_str());
+                Ok(if is_gone { Ok(None) } else { Err(refusal) })
+            }
+            _ => Ok(Err(raw.refusal())),
+        })
+        .await
     }
 
     /// Asks for a VM's deletion; `force` skips its shutdown. One that is absent is deleted already.
+    ///
+    /// # Errors
+    /// [`AzureError::Lost`]: it may have been asked for. All others: it was not.
     pub async fn delete_vm(
         &self,
-        _place: &Place,
-        _vm: &VmName,
-        _force: bool,
+        place: &Place,
+        vm: &VmName,
+        force: bool,
     ) -> Result<Reply<Started>, AzureError> {
-        unimplemented!()
+        let mut url = self.vm_url(place, vm)?;
+        if force {
+            url.query_pairs_mut().append_pair("forceDeletion", "true");
+        }
+        let call = call(Operation::Delete, place, url, format!("delete VM {vm}"));
+        self.reply(&call, |raw| match raw.status {
+            200 | 202 => Ok(Ok(self.started(&call, raw))),
+            204 => Ok(Ok(Started::Done)),
+            404 => {
+                let refusal = raw.refusal();
+                let code = refusal.code.as_str();
+                let is_gone = GONE_CODES.contains(&code) || code == GROUP_GONE_CODE;
+                Ok(if is_gone { Ok(Started::Done) } else { Err(refusal) })
+            }
+            _ => Ok(Err(raw.refusal())),
+        })
+        .await
     }
 
-    /// All VMs of a resource group, ours or not, without power states.
-    pub async fn list_vms(
-        &self,
-        _subscription: &str,
-        _group: &str,
-    ) -> Result<Listing<Vm>, AzureError> {
-        unimplemented!()
-    }
-
-    /// The VMs of a cluster (of some of its nodes) by Resource Graph, ordered by id.
-    pub async fn query_vms(
-        &self,
-        _subscriptions: &[String],
-        _cluster: &ClusterName,
-        _nodes: Option<&[NodeName]>,
-    ) -> Result<Listing<VmRow>, AzureError> {
-        unimplemented!()
-    }
-
-    /// Asks once how an operation stands.
-    pub async fn poll(&self, _operation: &str) -> Result<Reply<OperationState>, AzureError> {
-        unimplemented!()
-    }
-
-    /// All NICs of a resource group.
-    pub async fn list_nics(
-        &self,
-        _subscription: &str,
-        _group: &str,
-    ) -> Result<Listing<Leftover>, AzureError> {
-        unimplemented!()
-    }
-
-    /// All disks of a resource group.
-    pub async fn list_disks(
-        &self,
-        _subscription: &str,
-        _group: &str,
-    ) -> Result<Listing<Leftover>, AzureError> {
-        unimplemented!()
+    /// Asks once how an operation stands. While Azure is busy or broken it is running, as far as anybody knows: only a
+    /// terminal status ends it (FACTS §2).
+    ///
+    /// # Errors
+    /// No answer that can be used, or a URL of another host (no token goes there): ask for the VM itself.
+    pub async fn poll(&self, operation: &str) -> Result<Reply<OperationState>, AzureError> {
+        let url = self.inner.routes.given(operation)?;
+        let shown = route::shown(operation).to_owned();
+        let call = Call {
+            deadline: Instant::now() + POLL_TIME_MAX,
+            tries_max: POLL_TRIES_MAX,
+            ..call(Operation::Poll, &place_in(&url), url, format!("follow operation {shown}"))
+        };
+        let mut reply = self.reply(&call, |raw| Ok(poll_state(&call, raw))).await?;
+        if let Answer::Refused(refusal) = &reply.answer
+            && refusal.is_throttled()
+        {
+            reply.answer =
+                Answer::Done(OperationState::Running { retry_after: refusal.retry_after });
+        }
+        Ok(reply)
     }
 
     /// Requests sent so far.
     pub fn calls(&self) -> Calls {
-        unimplemented!()
+        self.inner.client.calls()
+    }
+
+    fn vm_url(&self, place: &Place, vm: &VmName) -> Result<Url, AzureError> {
+        self.inner.routes.vm(&place.subscription, &place.resource_group, vm.as_str())
+    }
+
+    /// Sends a call and reads its answer with `read`: done, refused, or not to be read.
+    async fn reply<T>(
+        &self,
+        call: &Call,
+        read: impl FnOnce(&Raw) -> Result<Result<T, Refusal>, AzureError>,
+    ) -> Result<Reply<T>, AzureError> {
+        let raw = match self.inner.client.send(call).await? {
+            Ended::Answer(raw) => raw,
+            Ended::Shut(refusal) => {
+                return Ok(Reply {
+                    answer: Answer::Refused(refusal),
+                    request_id: None,
+                    correlation_id: None,
+                    limits: RateLimits::default(),
+                });
+            }
+        };
+        let answer = match read(&raw)? {
+            Ok(done) => Answer::Done(done),
+            Err(refusal) => Answer::Refused(refusal),
+        };
+        Ok(Reply {
+            answer,
+            request_id: header::request_id(&raw.headers),
+            correlation_id: header::correlation_id(&raw.headers),
+            limits: header::rate_limits(&raw.headers),
+        })
+    }
+
+    /// How a write that was taken goes on. Where Azure names no operation, or one on a host that gets no token, the VM
+    /// itself is followed unless it is done.
+    fn started(&self, call: &Call, raw: &Raw) -> Started {
+        let retry_after = header::retry_after(&raw.headers, SystemTime::now());
+        let named = header::operation(&raw.headers);
+        if let Some(url) = named.filter(|url| self.inner.routes.given(url).is_ok()) {
+            return Started::Operation { url, retry_after };
+        }
+        let value: Value = serde_json::from_slice(&raw.body).unwrap_or_default();
+        let is_done = match standing(&value) {
+            Some(Standing::Succeeded) => true,
+            Some(Standing::Running | Standing::Failed(..) | Standing::Canceled) => false,
+            None => raw.status != 202,
+        };
+        if is_done {
+            return Started::Done;
+        }
+        Started::Operation { url: call.url.to_string(), retry_after }
     }
 }
 
-/// PUT body.
-pub fn body_of(_spec: &VmSpec) -> serde_json::Value {
-    unimplemented!()
+/// What one poll tells. `Location` answers 202 until it is done, `Azure-AsyncOperation` always 200 with a status.
+fn poll_state(call: &Call, raw: &Raw) -> Result<OperationState, Refusal> {
+    let retry_after = header::retry_after(&raw.headers, SystemTime::now());
+    let running = OperationState::Running { retry_after };
+    match raw.status {
+        200 | 201 => {
+            let value: Value = match serde_json::from_slice(&raw.body) {
+                Ok(value) => value,
+                Err(_) if raw.body.is_empty() => return Ok(OperationState::Succeeded),
+                Err(_) => {
+                    tracing::warn!(doing = call.doing, "a poll's answer cannot be read");
+                    return Ok(running);
+                }
+            };
+            Ok(match standing(&value) {
+                Some(Standing::Running) => running,
+                Some(Standing::Succeeded) | None => OperationState::Succeeded,
+                Some(Standing::Canceled) => OperationState::Canceled,
+                Some(Standing::Failed(code, text)) => OperationState::Failed(AzureSays {
+                    code,
+                    text,
+                    request_id: header::request_id(&raw.headers),
+                }),
+            })
+        }
+        202 => Ok(running),
+        204 => Ok(OperationState::Succeeded),
+        404 => Ok(OperationState::Lost),
+        408 | 429 | 500..=599 => {
+            Ok(OperationState::Running { retry_after: raw.refusal().retry_after })
+        }
+        _ => Err(raw.refusal()),
+    }
 }
 
-/// SHA-256 of a body, in hex.
-pub fn body_hash(_body: &serde_json::Value) -> String {
-    unimplemented!()
+fn is_of_authority(credential: &Credential) -> bool {
+    match credential {
+        Credential::ManagedIdentity(_) | Credential::AzureCli => false,
+        Credential::ClientSecret { .. }
+        | Credential::ClientCertificate { .. }
+        | Credential::WorkloadIdentity { .. } => true,
+    }
+}
+
+/// A call in a place, with the longest time and all tries.
+pub(crate) fn call(operation: Operation, place: &Place, url: Url, doing: String) -> Call {
+    Call {
+        doing,
+        bucket: Bucket { operation, subscription: place.subscription.to_ascii_lowercase() },
+        url,
+        body: None,
+        deadline: Instant::now() + CALL_TIME_MAX,
+        tries_max: u32::MAX,
+    }
+}
+
+/// The subscription that a URL of Azure's own names, for its bucket.
+fn place_in(url: &Url) -> Place {
+    let mut parts = url.path().split('/').skip_while(|part| *part != "subscriptions");
+    let subscription = parts.nth(1).unwrap_or_default().to_owned();
+    Place { subscription, resource_group: String::new() }
+}
+
+/// The body of a success.
+pub(crate) fn json(call: &Call, raw: &Raw) -> Result<Value, AzureError> {
+    serde_json::from_slice(&raw.body).map_err(|error| {
+        let body = String::from_utf8_lossy(&raw.body);
+        let begin: String = one_line(&body).chars().take(100).collect();
+        unreadable(call, raw, format!("{error}; it begins with {begin:?}"))
+    })
+}
+
+pub(crate) fn unreadable(call: &Call, raw: &Raw, text: String) -> AzureError {
+    AzureError::Body {
+        doing: call.doing.clone(),
+        text,
+        request_id: header::request_id(&raw.headers),
+    }
 }

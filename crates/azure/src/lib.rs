@@ -3,8 +3,9 @@
 //! ```text
 //! Arm (arm.rs, list.rs) ──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!      │                                          │ gate.rs: who may send now
-//!      │ body.rs: what we write                   │ token.rs, credential.rs: who we are
-//!      └ vm.rs, refusal.rs, header.rs: what we read, tolerantly
+//!      │ body.rs: what we write                   │ token.rs ◄ credential.rs, certificate.rs: who we are
+//!      └ read.rs, refusal.rs, header.rs:          └ transport.rs, dns.rs: connections
+//!        what we read, tolerantly
 //! ```
 //!
 //! Bodies that we write are made of the models of `azure_mgmt_compute`, kept behind `body.rs`; its client is never
@@ -13,16 +14,34 @@
 
 mod answer;
 mod arm;
+mod body;
+mod certificate;
+mod client;
+mod credential;
+mod dns;
 mod error;
+mod gate;
+mod header;
 mod id;
+mod list;
+mod random;
+mod read;
+mod refusal;
+mod route;
+mod token;
+mod transport;
 mod vm;
 
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
-pub use arm::{Arm, Place, body_hash, body_of};
-pub use error::AzureError;
+pub use arm::{Arm, Place};
+pub use body::{body_hash, body_of};
+pub use error::{AzureError, Cause};
 pub use id::{ResourceId, ResourceIdError};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small enough for a
 /// log line and a ledger row.
 pub const TEXT_LENGTH_MAX: usize = 2000;
+
+/// How we name ourselves to Azure.
+const USER_AGENT: &str = concat!("azslurm/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,416 @@
+//! The only place that sends to Azure. It decides when a request is sent again, never what is asked.
+//!
+//! | answer | what follows |
+//! | --- | --- |
+//! | no connection | again after a pause; nothing was sent |
+//! | connection lost, timeout, 408, 5xx | again after a pause: every request of ours is the same when repeated |
+//! | 429 | its bucket is closed until Azure's time; then again |
+//! | 429 of a dependency that is not ready | again after a pause |
+//! | 401 | once more with a new token |
+//! | anything else, redirects too | the caller's |
+//!
+//! All within `limits.tries` and the call's deadline. If a write was sent and the end is no plain answer to it, the end
+//! is `Lost` and says that it may have been done.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use azslurm_core::config::Limits;
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client as Http, Method};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use url::Url;
+
+use crate::error::{Cause, because};
+use crate::gate::{Bucket, Gates, Operation, Pass, Shut};
+use crate::random::{fraction, uuid};
+use crate::token::{Bearer, Tokens};
+use crate::{AzureError, Calls, Refusal, header, refusal, route};
+
+/// The first pause before a request is sent again; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause that we choose ourselves.
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// A 429 that says nothing of its time closes its bucket for this long (the same as the pause between polls).
+const CLOSURE_DEFAULT: Duration = Duration::from_secs(10);
+/// The longest body that is read: a page of 1000 rows is below 2 MB.
+const BODY_LENGTH_MAX: usize = 32 * 1024 * 1024;
+/// The network's 429 that are no throttle: something that the request needs is not ready (FACTS §3.2).
+const DEPENDENCY_CODES: [&str; 3] =
+    ["RetryableError", "RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"];
+
+/// Sends. One for each [`crate::Arm`].
+pub struct Client {
+    http: Http,
+    tokens: Tokens,
+    gates: Gates,
+    in_flight: Semaphore,
+    request_time_max: Duration,
+    tries_max: u32,
+    sent: Sent,
+}
+
+#[derive(Default)]
+struct Sent {
+    put: AtomicU64,
+    get: AtomicU64,
+    delete: AtomicU64,
+    post: AtomicU64,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("calls", &self.calls()).finish_non_exhaustive()
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What it is, to what: "make VM n1-0abcdefg".
+    pub doing: String,
+    /// Where it counts.
+    pub bucket: Bucket,
+    /// Where it goes. Its host has been checked: a token goes there.
+    pub url: Url,
+    /// JSON.
+    pub body: Option<Bytes>,
+    /// It is not sent after this, and not waited for.
+    pub deadline: Instant,
+    /// How often it is sent at most, if that is less than `limits.tries`.
+    pub tries_max: u32,
+}
+
+impl Call {
+    fn method(&self) -> Method {
+        match self.bucket.operation {
+            Operation::Put => Method::PUT,
+            Operation::Delete => Method::DELETE,
+            Operation::Get | Operation::List | Operation::Poll => Method::GET,
+            Operation::Query => Method::POST,
+        }
+    }
+
+    /// Whether it changes something in Azure.
+    fn is_write(&self) -> bool {
+        match self.bucket.operation {
+            Operation::Put | Operation::Delete => true,
+            Operation::Get | Operation::List | Operation::Poll | Operation::Query => false,
+        }
+    }
+
+    fn host(&self) -> String {
+        self.url.host_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Raw {
+    /// Reads it as a no.
+    pub fn refusal(&self) -> Refusal {
+        let retry_after = header::retry_after(&self.headers, SystemTime::now());
+        refusal::parse(self.status, &self.body, retry_after)
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// With an answer of Azure.
+    Answer(Raw),
+    /// Its bucket is closed for longer than the call may take: what Azure said when it closed.
+    Shut(Refusal),
+}
+
+/// How one try ended.
+enum Try {
+    Answer(Raw),
+    NotSent(Cause),
+    Lost(Cause),
+}
+
+/// What is known of a call between its tries.
+#[derive(Default)]
+struct Story {
+    tries: u32,
+    pauses: u32,
+    was_throttled: bool,
+    has_new_token: bool,
+    /// A try that was sent and not plainly answered.
+    unsettled: Option<Cause>,
+}
+
+/// What to do after a try.
+enum Next {
+    Again(Option<Duration>),
+    End,
+}
+
+impl Client {
+    /// A client over connections that exist; nothing is sent.
+    pub fn new(http: Http, tokens: Tokens, limits: &Limits) -> Client {
+        Client {
+            http,
+            tokens,
+            gates: Gates::new(limits.requests_in_flight),
+            in_flight: Semaphore::new(limits.requests_in_flight.max(1)),
+            request_time_max: limits.request_timeout,
+            tries_max: limits.tries.max(1),
+            sent: Sent::default(),
+        }
+    }
+
+    /// How much was sent.
+    pub fn calls(&self) -> Calls {
+        Calls {
+            put: self.sent.put.load(Ordering::Relaxed),
+            get: self.sent.get.load(Ordering::Relaxed),
+            delete: self.sent.delete.load(Ordering::Relaxed),
+            post: self.sent.post.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sends a call until it is answered, its tries are used up or its time is over.
+    pub async fn send(&self, call: &Call) -> Result<Ended, AzureError> {
+        let mut story = Story::default();
+        loop {
+            let bearer = match self.tokens.get(call.deadline).await {
+                Ok(bearer) => bearer,
+                Err(error) => return Err(story.without_token(call, error)),
+            };
+            let pass =
+                match self.gates.enter(&call.bucket, story.was_throttled, call.deadline).await {
+                    Ok(pass) => pass,
+                    Err(shut) => return story.shut_out(call, shut),
+                };
+            let Ok(permit) = timeout_at(call.deadline, self.in_flight.acquire()).await else {
+                return story.shut_out(call, Shut::Late);
+            };
+            let tried = self.try_once(call, &bearer).await;
+            drop(permit);
+            let next = self.next(call, &mut story, (&tried, &pass, &bearer)).await;
+            drop(pass);
+            match next {
+                Next::Again(None) => {}
+                Next::Again(Some(pause)) if Instant::now() + pause < call.deadline => {
+                    sleep_until(Instant::now() + pause).await;
+                }
+                Next::Again(Some(_)) | Next::End => return story.end(call, tried),
+            }
+        }
+    }
+
+    async fn next(
+        &self,
+        call: &Call,
+        story: &mut Story,
+        (tried, pass, bearer): (&Try, &Pass, &Bearer),
+    ) -> Next {
+        story.tries += 1;
+        let raw = match tried {
+            Try::Answer(raw) => raw,
+            Try::NotSent(_) => return story.pause(self.tries_max(call), None),
+            Try::Lost(cause) => {
+                story.unsettled = Some(Arc::clone(cause));
+                return story.pause(self.tries_max(call), None);
+            }
+        };
+        if raw.status != 429 {
+            pass.let_through();
+        }
+        match raw.status {
+            401 if !story.has_new_token => {
+                story.has_new_token = true;
+                self.tokens.refuse(bearer.number).await;
+                Next::Again(None)
+            }
+            429 => story.throttled(self.tries_max(call), &raw.refusal(), pass),
+            408 | 500..=599 => {
+                let refusal = raw.refusal();
+                story.unsettled =
+                    Some(because(format!("Azure answered {} {}", raw.status, refusal.code)));
+                story.pause(self.tries_max(call), refusal.retry_after)
+            }
+            _ => Next::End,
+        }
+    }
+
+    fn tries_max(&self, call: &Call) -> u32 {
+        self.tries_max.min(call.tries_max)
+    }
+
+    async fn try_once(&self, call: &Call, bearer: &Bearer) -> Try {
+        let begun = Instant::now();
+        let left = call.deadline.saturating_duration_since(begun);
+        if left.is_zero() {
+            return Try::NotSent(because("its time was over"));
+        }
+        let id = uuid();
+        let mut request = self
+            .http
+            .request(call.method(), call.url.clone())
+            .timeout(left.min(self.request_time_max))
+            .header(AUTHORIZATION, bearer.header.clone())
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .header("x-ms-client-request-id", &id);
+        if let Some(body) = &call.body {
+            request = request
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .body(body.clone());
+        }
+        self.count(call);
+        let tried = match request.send().await {
+            Ok(response) => read(response).await,
+            Err(error) if error.is_connect() => Try::NotSent(Arc::new(error.without_url())),
+            Err(error) => Try::Lost(Arc::new(error.without_url())),
+        };
+        log(call, &tried, &id, begun.elapsed());
+        tried
+    }
+
+    fn count(&self, call: &Call) {
+        let counter = match call.bucket.operation {
+            Operation::Put => &self.sent.put,
+            Operation::Delete => &self.sent.delete,
+            Operation::Get | Operation::List | Operation::Poll => &self.sent.get,
+            Operation::Query => &self.sent.post,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads an answer's body. One that breaks off tells nothing, whatever its status was.
+async fn read(mut response: reqwest::Response) -> Try {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_LENGTH_MAX => {
+                let text = format!("the answer is longer than {BODY_LENGTH_MAX} bytes");
+                return Try::Lost(because(text));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Try::Answer(Raw { status, headers, body: body.into() }),
+            Err(error) => return Try::Lost(Arc::new(error.without_url())),
+        }
+    }
+}
+
+fn log(call: &Call, tried: &Try, id: &str, took: Duration) {
+    let method = call.method();
+    let (url, millis) = (route::shown(call.url.as_str()), took.as_millis());
+    match tried {
+        Try::Answer(raw) => {
+            let request_id = header::request_id(&raw.headers).unwrap_or_default();
+            let status = raw.status;
+            tracing::debug!(%method, url, status, request_id, client_request_id = id, millis, "azure answered");
+        }
+        Try::NotSent(cause) | Try::Lost(cause) => {
+            let error = chain(cause);
+            tracing::debug!(%method, url, error, client_request_id = id, millis, "azure did not answer");
+        }
+    }
+}
+
+fn chain(cause: &Cause) -> String {
+    let mut text = cause.to_string();
+    let mut next = std::error::Error::source(cause.as_ref());
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+impl Story {
+    fn pause(&mut self, tries_max: u32, wanted: Option<Duration>) -> Next {
+        if self.tries >= tries_max {
+            return Next::End;
+        }
+        let doubled = PAUSE_FIRST * 2u32.saturating_pow(self.pauses.min(16));
+        self.pauses += 1;
+        // A quarter more or less, so that those who failed together do not come again together.
+        let own = doubled.min(PAUSE_MAX).mul_f64(0.75 + fraction() / 2.0);
+        Next::Again(Some(own.max(wanted.unwrap_or_default())))
+    }
+
+    fn throttled(&mut self, tries_max: u32, refusal: &Refusal, pass: &Pass) -> Next {
+        if DEPENDENCY_CODES.contains(&refusal.code.as_str()) {
+            return self.pause(tries_max, refusal.retry_after);
+        }
+        pass.throttled(refusal, refusal.retry_after.unwrap_or(CLOSURE_DEFAULT));
+        self.was_throttled = true;
+        if self.tries >= tries_max { Next::End } else { Next::Again(None) }
+    }
+
+    /// The end of a call whose last try is `tried`.
+    fn end(self, call: &Call, tried: Try) -> Result<Ended, AzureError> {
+        match tried {
+            Try::Answer(raw) if !call.is_write() || is_settled(call, &raw, &self) => {
+                Ok(Ended::Answer(raw))
+            }
+            Try::Answer(raw) => {
+                let request_id = header::request_id(&raw.headers);
+                Err(self.lost(call, Some(raw.refusal()), request_id))
+            }
+            Try::NotSent(why) if self.unsettled.is_none() => {
+                Err(AzureError::Unreachable { doing: call.doing.clone(), host: call.host(), why })
+            }
+            Try::NotSent(_) | Try::Lost(_) => Err(self.lost(call, None, None)),
+        }
+    }
+
+    /// The gate did not open in time.
+    fn shut_out(self, call: &Call, shut: Shut) -> Result<Ended, AzureError> {
+        let is_settled = !call.is_write() || self.unsettled.is_none();
+        match shut {
+            Shut::Throttled(refusal) if is_settled => Ok(Ended::Shut(refusal)),
+            Shut::Throttled(refusal) => Err(self.lost(call, Some(refusal), None)),
+            Shut::Late if self.unsettled.is_none() => Err(AzureError::Unreachable {
+                doing: call.doing.clone(),
+                host: call.host(),
+                why: because("its time was over before its turn came"),
+            }),
+            Shut::Late => Err(self.lost(call, None, None)),
+        }
+    }
+
+    /// A token that fails after a try was sent does not unsend it.
+    fn without_token(self, call: &Call, error: AzureError) -> AzureError {
+        if call.is_write() && self.unsettled.is_some() {
+            return self.lost(call, None, None);
+        }
+        error
+    }
+
+    fn lost(self, call: &Call, says: Option<Refusal>, request_id: Option<String>) -> AzureError {
+        AzureError::Lost {
+            doing: call.doing.clone(),
+            request_id,
+            says: says.map(Box::new),
+            why: self.unsettled.unwrap_or_else(|| because("no answer settled it")),
+        }
+    }
+}
+
+/// Whether an answer says what became of a write: a success does, and so does a no if nothing was sent before it that
+/// may have been done. That a VM is absent settles its deletion.
+fn is_settled(call: &Call, raw: &Raw, story: &Story) -> bool {
+    let is_gone = raw.status == 404 && call.bucket.operation == Operation::Delete;
+    (200..300).contains(&raw.status) || is_gone || story.unsettled.is_none()
+}

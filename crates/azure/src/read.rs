@@ -1,0 +1,320 @@
+//! What Azure shows, read one thing at a time out of its JSON. Only the id must be there; a row without it is odd and
+//! costs that row alone.
+
+use std::collections::BTreeMap;
+
+use azslurm_core::Timestamp;
+use serde_json::Value;
+
+use crate::refusal::{innermost, one_line};
+use crate::vm::Marks;
+use crate::{Leftover, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus};
+
+/// A VM of Resource Manager, with or without its instance view.
+pub fn vm(value: &Value) -> Result<Vm, String> {
+    let id = id(value)?;
+    let tags = tags(value);
+    let marks = Marks::of(&tags);
+    let statuses = statuses(value.pointer("/properties/instanceView/statuses"));
+    Ok(Vm {
+        name: text(value, "/name").unwrap_or_else(|| id.name().to_owned()),
+        cluster: marks.cluster,
+        node: marks.node,
+        attempt: marks.attempt,
+        nodeset: marks.nodeset,
+        tags,
+        location: text(value, "/location"),
+        zones: texts(value.pointer("/zones")),
+        sku: text(value, "/properties/hardwareProfile/vmSize"),
+        priority: text(value, "/properties/priority"),
+        provisioning_state: provisioning(text(value, "/properties/provisioningState")),
+        power: statuses.iter().find_map(|status| VmPower::from_code(&status.code)),
+        time_created: text(value, "/properties/timeCreated").and_then(|time| timestamp(&time)),
+        vm_id: text(value, "/properties/vmId"),
+        nics: nics(value),
+        os_disk: text(value, "/properties/storageProfile/osDisk/managedDisk/id"),
+        statuses,
+        id,
+    })
+}
+
+/// A row of our Resource Graph query (`list.rs` projects these members).
+pub fn row(value: &Value) -> Result<VmRow, String> {
+    let id = id(value)?;
+    let tags = tags(value);
+    let marks = Marks::of(&tags);
+    Ok(VmRow {
+        name: text(value, "/name").unwrap_or_else(|| id.name().to_owned()),
+        cluster: marks.cluster,
+        node: marks.node,
+        attempt: marks.attempt,
+        nodeset: marks.nodeset,
+        tags,
+        location: text(value, "/location"),
+        resource_group: text(value, "/resourceGroup")
+            .or_else(|| id.resource_group().map(str::to_owned)),
+        zones: texts(value.pointer("/zones")),
+        sku: text(value, "/vmSize"),
+        provisioning_state: provisioning(text(value, "/prov")),
+        power: text(value, "/power").and_then(|code| VmPower::from_code(&code)),
+        time_created: text(value, "/created").and_then(|time| timestamp(&time)),
+        id,
+    })
+}
+
+/// A NIC; `managed_by` is the VM that it is attached to.
+pub fn nic(value: &Value) -> Result<Leftover, String> {
+    leftover(value, "/properties/virtualMachine/id")
+}
+
+/// A disk.
+pub fn disk(value: &Value) -> Result<Leftover, String> {
+    leftover(value, "/managedBy")
+}
+
+fn leftover(value: &Value, managed_by: &str) -> Result<Leftover, String> {
+    let id = id(value)?;
+    Ok(Leftover {
+        name: text(value, "/name").unwrap_or_else(|| id.name().to_owned()),
+        tags: tags(value),
+        managed_by: text(value, managed_by),
+        id,
+    })
+}
+
+/// How an operation stands, as its body tells: an operation's own `status`, else the `provisioningState` of the
+/// resource that was polled instead; `None` where there is neither.
+pub enum Standing {
+    /// It goes on.
+    Running,
+    /// It ended well.
+    Succeeded,
+    /// It ended badly, with code and text.
+    Failed(String, String),
+    /// Somebody ended it.
+    Canceled,
+}
+
+/// Reads an operation's body. Terminal are Succeeded, Failed and Canceled; any other word is running (FACTS §2).
+pub fn standing(value: &Value) -> Option<Standing> {
+    let word = text(value, "/status")
+        .or_else(|| text(value, "/properties/provisioningState"))
+        .or_else(|| text(value, "/Status"))?;
+    Some(match word.to_ascii_lowercase().as_str() {
+        "succeeded" => Standing::Succeeded,
+        "failed" => failed(value),
+        "canceled" | "cancelled" => Standing::Canceled,
+        _ => Standing::Running,
+    })
+}
+
+fn failed(value: &Value) -> Standing {
+    let error = ["error", "Error"].iter().find_map(|name| value.get(*name));
+    let (code, text) = match error {
+        Some(error) => innermost(error),
+        None => failed_status(value),
+    };
+    Standing::Failed(code, text)
+}
+
+/// The error of a VM that was polled itself: `ProvisioningState/failed/AllocationFailed` in its instance view.
+fn failed_status(value: &Value) -> (String, String) {
+    let statuses = statuses(value.pointer("/properties/instanceView/statuses"));
+    let failed = statuses.iter().find_map(|status| {
+        let mut parts = status.code.splitn(3, '/');
+        let kind = parts.next()?.eq_ignore_ascii_case("ProvisioningState");
+        let word = parts.next()?.eq_ignore_ascii_case("failed");
+        (kind && word).then(|| (parts.next().unwrap_or_default().to_owned(), status.text.clone()))
+    });
+    failed.unwrap_or_default()
+}
+
+fn id(value: &Value) -> Result<ResourceId, String> {
+    let text = text(value, "/id").ok_or_else(|| "a row without an id".to_owned())?;
+    text.parse().map_err(|error: crate::ResourceIdError| error.to_string())
+}
+
+fn text(value: &Value, path: &str) -> Option<String> {
+    value.pointer(path)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn texts(value: Option<&Value>) -> Vec<String> {
+    let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn tags(value: &Value) -> BTreeMap<String, String> {
+    let Some(tags) = value.pointer("/tags").and_then(Value::as_object) else {
+        return BTreeMap::new();
+    };
+    let tag = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    tags.iter().map(|(name, value)| (name.clone(), tag(value))).collect()
+}
+
+fn nics(value: &Value) -> Vec<String> {
+    let list = value.pointer("/properties/networkProfile/networkInterfaces");
+    let list = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(|nic| text(nic, "/id")).collect()
+}
+
+fn statuses(list: Option<&Value>) -> Vec<VmStatus> {
+    let list = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter()
+        .filter_map(|status| {
+            let words = text(status, "/message").or_else(|| text(status, "/displayStatus"));
+            Some(VmStatus {
+                code: text(status, "/code")?,
+                level: text(status, "/level").unwrap_or_default(),
+                text: one_line(&words.unwrap_or_default()),
+            })
+        })
+        .collect()
+}
+
+fn provisioning(word: Option<String>) -> ProvisioningState {
+    let Ok(state) = word.unwrap_or_default().parse();
+    state
+}
+
+/// RFC 3339 with up to nine digits; Azure gives seven.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_millis(at.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "/subscriptions/s/resourceGroups/RG/providers/Microsoft.Compute/virtualMachines/n1-0abcdefg";
+
+    #[test]
+    fn a_vm_is_read_with_its_tags_and_power() {
+        let seen = vm(&json!({
+            "id": ID, "name": "n1-0abcdefg", "location": "westeurope", "zones": ["1"],
+            "tags": {"AzSlurm-Cluster": "c", "azslurm-node": "n1", "azslurm-attempt": "0abcdefg",
+                     "azslurm-nodeset": "hpc", "number": 3, "none": null},
+            "properties": {
+                "vmId": "v", "priority": "Spot", "provisioningState": "succeeded",
+                "timeCreated": "2026-11-21T01:53:05.4681234+00:00",
+                "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
+                "networkProfile": {"networkInterfaces": [{"id": "/nic/1"}, {}]},
+                "storageProfile": {"osDisk": {"managedDisk": {"id": "/disk/1"}}},
+                "instanceView": {"statuses": [
+                    {"code": "ProvisioningState/succeeded/osProvisioningInProgress", "level": "Info"},
+                    {"level": "odd"},
+                    {"code": "PowerState/running", "displayStatus": "VM running"},
+                    {"code": "ColocationStatus/Aligned", "level": "info"}]}
+            }
+        }))
+        .unwrap();
+        assert_eq!(seen.cluster.unwrap().as_str(), "c");
+        assert_eq!(seen.node.unwrap().as_str(), "n1");
+        assert_eq!(seen.attempt.unwrap().to_string(), "0abcdefg");
+        assert_eq!(seen.nodeset.unwrap().as_str(), "hpc");
+        assert_eq!(seen.tags["number"], "3");
+        assert_eq!(seen.provisioning_state, ProvisioningState::Succeeded);
+        assert_eq!(seen.power, Some(VmPower::Running));
+        assert_eq!(seen.time_created.unwrap().as_millis(), 1_795_225_985_468);
+        assert_eq!(seen.nics, ["/nic/1"]);
+        assert_eq!(seen.os_disk.as_deref(), Some("/disk/1"));
+        assert_eq!(seen.statuses.len(), 3);
+    }
+
+    #[test]
+    fn whatever_is_strange_in_a_vm_costs_only_itself() {
+        let seen = vm(&json!({
+            "id": ID, "name": 7, "location": null, "zones": "1", "tags": ["x"],
+            "properties": {
+                "provisioningState": "Hibernating", "timeCreated": "yesterday",
+                "hardwareProfile": [], "networkProfile": {"networkInterfaces": {}},
+                "instanceView": {"statuses": [{"code": "PowerState/dreaming"}, 3]}
+            }
+        }))
+        .unwrap();
+        assert_eq!(seen.name, "n1-0abcdefg");
+        assert_eq!(seen.provisioning_state, ProvisioningState::Other("Hibernating".into()));
+        assert_eq!(seen.power, Some(VmPower::Other("dreaming".into())));
+        assert_eq!(seen.time_created, None);
+        assert_eq!(seen.cluster, None);
+        let bare = vm(&json!({"id": ID})).unwrap();
+        assert_eq!(bare.provisioning_state, ProvisioningState::Other(String::new()));
+        assert_eq!(bare.power, None);
+    }
+
+    #[test]
+    fn a_tag_that_is_no_name_is_no_name() {
+        let seen = vm(&json!({"id": ID, "tags": {
+            "azslurm-cluster": "a/b", "azslurm-node": "n 1", "azslurm-attempt": "x"}}))
+        .unwrap();
+        assert_eq!((seen.cluster, seen.node, seen.attempt), (None, None, None));
+    }
+
+    #[test]
+    fn a_row_needs_its_id() {
+        for bad in [json!({}), json!({"id": 3}), json!({"id": "no id"}), json!(null), json!("x")] {
+            assert!(vm(&bad).is_err() && row(&bad).is_err() && nic(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_resource_graph_is_read() {
+        let seen = row(&json!({
+            "id": ID.to_lowercase(), "name": "n1-0abcdefg", "location": "westeurope",
+            "resourceGroup": "rg", "tags": {"azslurm-node": "n1"}, "zones": null,
+            "vmSize": "Standard_D2s_v5", "prov": "Succeeded", "power": "PowerState/deallocated",
+            "created": "2026-11-21T01:53:05Z"
+        }))
+        .unwrap();
+        assert_eq!(seen.power, Some(VmPower::Deallocated));
+        assert_eq!(seen.id, ID.parse().unwrap());
+        assert_eq!(seen.zones, Vec::<String>::new());
+        let bare = row(&json!({"id": ID, "power": null, "tags": null})).unwrap();
+        assert_eq!((bare.power, bare.resource_group.as_deref()), (None, Some("RG")));
+    }
+
+    #[test]
+    fn an_operation_stands_as_its_status_says() {
+        let is = |value: Value| match standing(&value) {
+            None => "none".to_owned(),
+            Some(Standing::Running) => "running".to_owned(),
+            Some(Standing::Succeeded) => "succeeded".to_owned(),
+            Some(Standing::Canceled) => "canceled".to_owned(),
+            Some(Standing::Failed(code, text)) => format!("{code}: {text}"),
+        };
+        assert_eq!(is(json!({"status": "InProgress"})), "running");
+        assert_eq!(is(json!({"status": "Succeeded"})), "succeeded");
+        assert_eq!(is(json!({"status": "Canceled"})), "canceled");
+        assert_eq!(is(json!({"status": "SomethingNew"})), "running");
+        assert_eq!(is(json!({})), "none");
+        assert_eq!(is(json!({"properties": {"provisioningState": "Creating"}})), "running");
+        assert_eq!(
+            is(
+                json!({"status": "Failed", "error": {"code": "ResourceOperationFailure", "message": "o",
+                "details": [{"code": "AllocationFailed", "message": "no room"}]}})
+            ),
+            "AllocationFailed: no room"
+        );
+        assert_eq!(
+            is(json!({"properties": {"provisioningState": "Failed", "instanceView": {"statuses": [
+                {"code": "ProvisioningState/failed/AllocationFailed", "message": "no room"}]}}})),
+            "AllocationFailed: no room"
+        );
+        assert_eq!(is(json!({"status": "Failed"})), ": ");
+    }
+
+    #[test]
+    fn leftovers_say_whose_they_are() {
+        let of_vm =
+            nic(&json!({"id": ID, "properties": {"virtualMachine": {"id": "/vm"}}})).unwrap();
+        assert_eq!(of_vm.managed_by.as_deref(), Some("/vm"));
+        let of_nobody = disk(&json!({"id": ID, "managedBy": null})).unwrap();
+        assert_eq!(of_nobody.managed_by, None);
+    }
+}
