@@ -1,0 +1,90 @@
+//! Holds: "not here until then", learned from refusals and shared by all programs.
+
+use azslurm_core::Timestamp;
+
+use crate::reader::{Cells, Query};
+use crate::{LedgerError, Reader, Writer};
+
+/// Something that is not to be tried for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What is held: SKU and zone, quota of a family and region, … in the words of who made it. The key.
+    pub scope: String,
+    /// Why, as a word that we match on.
+    pub code: String,
+    /// Why, for people.
+    pub text: String,
+    /// How many times in a row it was refused.
+    pub strikes: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; from then on it does not hold, but its strikes are remembered until it is pruned.
+    pub until: Timestamp,
+}
+
+impl Reader {
+    /// What holds `now`, by scope.
+    pub fn holds(&self, now: Timestamp) -> Result<Vec<Hold>, LedgerError> {
+        let query = Query {
+            doing: "reading holds",
+            table: "holds",
+            sql: "SELECT scope, code, text, strikes, since, until FROM holds
+                  WHERE until > ?1 ORDER BY scope",
+        };
+        self.rows(&query, (now.as_millis(),), read)
+    }
+
+    /// The hold of one scope, also when it has ended.
+    pub fn hold_of(&self, scope: &str) -> Result<Option<Hold>, LedgerError> {
+        let query = Query {
+            doing: "reading a hold",
+            table: "holds",
+            sql: "SELECT scope, code, text, strikes, since, until FROM holds WHERE scope = ?1",
+        };
+        self.row(&query, (scope,), read)
+    }
+}
+
+impl Writer<'_> {
+    /// Writes a hold; replaces the one of the same scope.
+    pub fn hold(&mut self, hold: &Hold) -> Result<(), LedgerError> {
+        self.change(
+            "writing a hold",
+            "INSERT OR REPLACE INTO holds (scope, code, text, strikes, since, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                &hold.scope,
+                &hold.code,
+                &hold.text,
+                hold.strikes,
+                hold.since.as_millis(),
+                hold.until.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Takes a hold away and forgets its strikes. Whether it was there.
+    pub fn unhold(&mut self, scope: &str) -> Result<bool, LedgerError> {
+        let changed =
+            self.change("removing a hold", "DELETE FROM holds WHERE scope = ?1", (scope,))?;
+        Ok(changed > 0)
+    }
+
+    /// Forgets holds that ended before a time. How many.
+    pub fn prune_holds(&mut self, ended_before: Timestamp) -> Result<usize, LedgerError> {
+        let sql = "DELETE FROM holds WHERE until < ?1";
+        self.change("pruning holds", sql, (ended_before.as_millis(),))
+    }
+}
+
+fn read(cells: &mut Cells<'_>) -> Result<Hold, LedgerError> {
+    Ok(Hold {
+        scope: cells.text("scope")?,
+        code: cells.text("code")?,
+        text: cells.text("text")?,
+        strikes: cells.number("strikes", |number| u32::try_from(number).ok())?,
+        since: cells.time("since")?,
+        until: cells.time("until")?,
+    })
+}

@@ -1,0 +1,314 @@
+//! Leases: the right to change one node's VMs until a time.
+//!
+//! ```text
+//!   free ──lease──► held (holder, generation) ──release──► free
+//!                    │   ▲  same holder: until grows, generation stays
+//!                    └───┘  another holder, after expiry or by Seize: generation + 1
+//! ```
+//!
+//! A [`Lease`] can only be made here. It is the proof that every change of an attempt asks for; whether it still
+//! holds is looked up in the transaction that writes, never remembered.
+
+use std::fmt;
+use std::str::FromStr;
+
+use azslurm_core::{AttemptId, NodeName, Timestamp};
+
+use crate::reader::{Cells, Query};
+use crate::{Event, LedgerError, Reader, Writer};
+
+/// Long enough for program, time and process number, short enough for a log line.
+const HOLDER_LENGTH_MAX: usize = 64;
+/// So much of it may be the program's name.
+const PROGRAM_LENGTH_MAX: usize = 40;
+
+/// Who holds a lease: one run of one program, `<program>-<time in base 36>-<process>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder(String);
+
+/// A text that is no holder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a lease holder: letters, digits, '-', '_' and '.', at most 64")]
+pub struct HolderError(String);
+
+impl Holder {
+    /// The holder of a run that started `now` as process `pid`. Characters of `program` that are not allowed
+    /// become `-`.
+    pub fn new(program: &str, now: Timestamp, pid: u32) -> Holder {
+        let allowed = |byte| if is_allowed(byte) { char::from(byte) } else { '-' };
+        let program: String = program.bytes().take(PROGRAM_LENGTH_MAX).map(allowed).collect();
+        Holder(format!("{program}-{}-{pid}", AttemptId::next(now, None)))
+    }
+
+    /// As text: the ledger's word, and how a front hands its holder to its driver.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+impl FromStr for Holder {
+    type Err = HolderError;
+
+    fn from_str(text: &str) -> Result<Holder, HolderError> {
+        let is_good =
+            !text.is_empty() && text.len() <= HOLDER_LENGTH_MAX && text.bytes().all(is_allowed);
+        if is_good {
+            Ok(Holder(text.to_owned()))
+        } else {
+            Err(HolderError(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The right to change one node's VMs. Only the ledger makes one. Whether it still holds is seen when it is
+/// used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    node: NodeName,
+    holder: Holder,
+    generation: i64,
+    until: Timestamp,
+}
+
+impl Lease {
+    /// The node.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Who was given it.
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Which lease of the node it is: grows with every change of the holder, from 1.
+    pub fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    /// Until when it was given; a renewal does not change this value, only the ledger's.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// A lease as a report shows it: not a right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// The node.
+    pub node: NodeName,
+    /// Who holds it, or held it until it expired.
+    pub holder: Holder,
+    /// Which lease of the node it is.
+    pub generation: i64,
+    /// Until when; it may be past.
+    pub until: Timestamp,
+}
+
+/// What to do about a living holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Leave the lease with it.
+    IfFree,
+    /// Take the lease from it (suspend over resume): its later writes change nothing.
+    Seize,
+}
+
+/// A wish for leases.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseAsk<'holder> {
+    /// For whom.
+    pub holder: &'holder Holder,
+    /// What to do about another, living holder.
+    pub take: Take,
+    /// The time.
+    pub now: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// The answer to a wish for a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseAnswer {
+    /// Here it is; to a holder that had it already with the same generation and at least the old expiry.
+    Granted(Lease),
+    /// Another holder has it and is alive.
+    HeldBy {
+        /// Who.
+        holder: Holder,
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+impl LeaseAnswer {
+    /// The lease, if it was granted.
+    pub fn granted(self) -> Option<Lease> {
+        match self {
+            LeaseAnswer::Granted(lease) => Some(lease),
+            LeaseAnswer::HeldBy { .. } => None,
+        }
+    }
+}
+
+impl Reader {
+    /// All leases that are held or were held until they expired, by node.
+    pub fn leases(&self) -> Result<Vec<LeaseRow>, LedgerError> {
+        let query = Query {
+            doing: "reading leases",
+            table: "leases",
+            sql: "SELECT node, holder, generation, until FROM leases
+                  WHERE holder IS NOT NULL ORDER BY node",
+        };
+        self.rows(&query, (), |cells| {
+            let Lease { node, holder, generation, until } = read_lease(cells)?;
+            Ok(LeaseRow { node, holder, generation, until })
+        })
+    }
+
+    /// The leases of one run, by node: how a driver takes over what its front was given.
+    pub fn leases_of_holder(&self, holder: &Holder) -> Result<Vec<Lease>, LedgerError> {
+        let query = Query {
+            doing: "reading the leases of a holder",
+            table: "leases",
+            sql: "SELECT node, holder, generation, until FROM leases
+                  WHERE holder = ?1 ORDER BY node",
+        };
+        self.rows(&query, (holder.as_str(),), read_lease)
+    }
+
+    /// Whether a lease allows its holder to write `now`.
+    pub fn is_held(&self, lease: &Lease, now: Timestamp) -> Result<bool, LedgerError> {
+        let query = Query {
+            doing: "checking a lease",
+            table: "leases",
+            sql: "SELECT node FROM leases
+                  WHERE node = ?1 AND holder = ?2 AND generation = ?3 AND until > ?4",
+        };
+        let params =
+            (lease.node.as_str(), lease.holder.as_str(), lease.generation, now.as_millis());
+        Ok(self.row(&query, params, |_| Ok(()))?.is_some())
+    }
+
+    /// Holder (`None`: released), generation and expiry of a node's row.
+    fn lease_row(
+        &self,
+        node: &NodeName,
+    ) -> Result<Option<(Option<Holder>, i64, Timestamp)>, LedgerError> {
+        let query = Query {
+            doing: "reading a lease",
+            table: "leases",
+            sql: "SELECT node, holder, generation, until FROM leases WHERE node = ?1",
+        };
+        self.row(&query, (node.as_str(),), |cells| {
+            cells.text("node")?;
+            Ok((cells.name_or_null("holder")?, cells.integer("generation")?, cells.time("until")?))
+        })
+    }
+}
+
+impl Writer<'_> {
+    /// Takes or renews the lease of a node.
+    pub fn lease(
+        &mut self,
+        node: &NodeName,
+        ask: &LeaseAsk<'_>,
+    ) -> Result<LeaseAnswer, LedgerError> {
+        let (generation, until) = match self.lease_row(node)? {
+            None => (1, ask.until),
+            Some((None, generation, _)) => (generation + 1, ask.until),
+            Some((Some(holder), generation, until)) if holder == *ask.holder => {
+                (generation, until.max(ask.until))
+            }
+            Some((Some(holder), generation, until)) => {
+                let is_alive = ask.now < until;
+                match ask.take {
+                    Take::IfFree if is_alive => return Ok(LeaseAnswer::HeldBy { holder, until }),
+                    Take::Seize if is_alive => self.tell_seizure(node, ask, &holder)?,
+                    Take::IfFree | Take::Seize => {}
+                }
+                (generation + 1, ask.until)
+            }
+        };
+        let lease = Lease { node: node.clone(), holder: ask.holder.clone(), generation, until };
+        self.change(
+            "writing a lease",
+            "INSERT OR REPLACE INTO leases (node, holder, generation, until)
+             VALUES (?1, ?2, ?3, ?4)",
+            (node.as_str(), ask.holder.as_str(), generation, until.as_millis()),
+        )?;
+        Ok(LeaseAnswer::Granted(lease))
+    }
+
+    /// [`Writer::lease`] for many nodes; answers in the order of `nodes`.
+    pub fn leases_take(
+        &mut self,
+        nodes: &[NodeName],
+        ask: &LeaseAsk<'_>,
+    ) -> Result<Vec<LeaseAnswer>, LedgerError> {
+        nodes.iter().map(|node| self.lease(node, ask)).collect()
+    }
+
+    /// Lets a lease last at least until a time, also when it has expired and nobody took it. `false`: it is
+    /// lost, another has it or had it.
+    pub fn renew(&mut self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError> {
+        let changed = self.change(
+            "renewing a lease",
+            "UPDATE leases SET until = max(until, ?4)
+             WHERE node = ?1 AND holder = ?2 AND generation = ?3",
+            (lease.node.as_str(), lease.holder.as_str(), lease.generation, until.as_millis()),
+        )?;
+        Ok(changed > 0)
+    }
+
+    /// Gives a lease back. Nothing happens if it is not ours any more.
+    pub fn release(&mut self, lease: &Lease) -> Result<(), LedgerError> {
+        self.change(
+            "releasing a lease",
+            "UPDATE leases SET holder = NULL WHERE node = ?1 AND holder = ?2 AND generation = ?3",
+            (lease.node.as_str(), lease.holder.as_str(), lease.generation),
+        )?;
+        Ok(())
+    }
+
+    /// Gives back all that a run still holds, at its end. How many.
+    pub fn release_holder(&mut self, holder: &Holder) -> Result<usize, LedgerError> {
+        self.change(
+            "releasing the leases of a holder",
+            "UPDATE leases SET holder = NULL WHERE holder = ?1",
+            (holder.as_str(),),
+        )
+    }
+
+    fn tell_seizure(
+        &mut self,
+        node: &NodeName,
+        ask: &LeaseAsk<'_>,
+        from: &Holder,
+    ) -> Result<(), LedgerError> {
+        let text = format!("{} takes the lease from {from}", ask.holder);
+        let mut event = Event::new(ask.now, "lease-seized", text);
+        event.node = Some(node.clone());
+        self.event(&event)
+    }
+}
+
+/// A row that has a holder. Only for rows of the ledger, which is what makes a [`Lease`] a proof.
+pub(crate) fn read_lease(cells: &mut Cells<'_>) -> Result<Lease, LedgerError> {
+    Ok(Lease {
+        node: cells.name("node")?,
+        holder: cells.name("holder")?,
+        generation: cells.integer("generation")?,
+        until: cells.time("until")?,
+    })
+}

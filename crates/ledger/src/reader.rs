@@ -1,0 +1,224 @@
+//! Reading rows into our types. What we would never have written is [`LedgerError::Damaged`], never a panic.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use azslurm_core::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Params, Row};
+
+use crate::LedgerError;
+
+/// The reads, outside of a transaction ([`crate::Ledger`]) and inside ([`crate::Writer`]).
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+}
+
+/// One question to the ledger.
+pub(crate) struct Query<'sql> {
+    /// For errors: "reading attempts".
+    pub doing: &'static str,
+    /// For errors: the table whose rows are read.
+    pub table: &'static str,
+    /// The statement.
+    pub sql: &'sql str,
+}
+
+impl Reader {
+    /// Adds what we were doing, and to which file, to an error of SQLite.
+    pub(crate) fn while_(
+        &self,
+        doing: &'static str,
+    ) -> impl Fn(rusqlite::Error) -> LedgerError + '_ {
+        move |error| LedgerError::of(&self.path, doing, error)
+    }
+
+    /// All rows of a query.
+    pub(crate) fn rows<T>(
+        &self,
+        query: &Query<'_>,
+        params: impl Params,
+        read: impl Fn(&mut Cells<'_>) -> Result<T, LedgerError>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let failed = self.while_(query.doing);
+        let mut statement = self.connection.prepare_cached(query.sql).map_err(&failed)?;
+        let mut rows = statement.query(params).map_err(&failed)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let mut cells = Cells { row, next: 0, table: query.table, path: &self.path };
+            found.push(read(&mut cells)?);
+        }
+        Ok(found)
+    }
+
+    /// The only row of a query by primary key.
+    pub(crate) fn row<T>(
+        &self,
+        query: &Query<'_>,
+        params: impl Params,
+        read: impl Fn(&mut Cells<'_>) -> Result<T, LedgerError>,
+    ) -> Result<Option<T>, LedgerError> {
+        let mut rows = self.rows(query, params, read)?;
+        assert!(rows.len() <= 1, "a primary key names one row: {}", query.sql);
+        Ok(rows.pop())
+    }
+
+    /// Carries a statement out; how many rows it changed.
+    pub(crate) fn change(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<usize, LedgerError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(self.while_(doing))
+    }
+}
+
+/// The cells of one row, read in the order of the statement's columns. Each read names its column, which is
+/// compared with the statement's: reading in another order is our own mistake.
+pub(crate) struct Cells<'row> {
+    row: &'row Row<'row>,
+    next: usize,
+    table: &'static str,
+    path: &'row Path,
+}
+
+impl Cells<'_> {
+    /// The next cell through `read`, which answers `None` for what must not be there.
+    fn cell<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(ValueRef<'_>) -> Option<T>,
+    ) -> Result<T, LedgerError> {
+        let name = self.row.as_ref().column_name(self.next).ok();
+        assert_eq!(name, Some(column), "column {} of {}", self.next, self.table);
+        let value = self.row.get_ref(self.next).expect("the column was just named");
+        self.next += 1;
+        read(value).ok_or_else(|| self.damaged(column, value))
+    }
+
+    fn damaged(&self, column: &'static str, value: ValueRef<'_>) -> LedgerError {
+        let key = self.row.get_ref(0).map_or_else(|_| String::new(), shown);
+        LedgerError::Damaged {
+            path: self.path.to_owned(),
+            table: self.table,
+            row: key,
+            column,
+            found: format!("{:?}", shown(value)),
+        }
+    }
+
+    pub fn text(&mut self, column: &'static str) -> Result<String, LedgerError> {
+        self.cell(column, |value| value.as_str().ok().map(str::to_owned))
+    }
+
+    pub fn text_or_null(&mut self, column: &'static str) -> Result<Option<String>, LedgerError> {
+        self.cell(column, |value| Some(value.as_str_or_null().ok()?.map(str::to_owned)))
+    }
+
+    pub fn integer(&mut self, column: &'static str) -> Result<i64, LedgerError> {
+        self.cell(column, |value| value.as_i64().ok())
+    }
+
+    pub fn real(&mut self, column: &'static str) -> Result<f64, LedgerError> {
+        self.cell(column, |value| value.as_f64().ok())
+    }
+
+    pub fn is(&mut self, column: &'static str) -> Result<bool, LedgerError> {
+        self.number(column, |number| match number {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        })
+    }
+
+    /// An integer that stands for something.
+    pub fn number<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(i64) -> Option<T>,
+    ) -> Result<T, LedgerError> {
+        self.cell(column, |value| read(value.as_i64().ok()?))
+    }
+
+    pub fn number_or_null<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(i64) -> Option<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.cell(column, |value| match value.as_i64_or_null().ok()? {
+            None => Some(None),
+            Some(number) => read(number).map(Some),
+        })
+    }
+
+    pub fn time(&mut self, column: &'static str) -> Result<Timestamp, LedgerError> {
+        self.integer(column).map(Timestamp::from_millis)
+    }
+
+    pub fn time_or_null(&mut self, column: &'static str) -> Result<Option<Timestamp>, LedgerError> {
+        self.number_or_null(column, |millis| Some(Timestamp::from_millis(millis)))
+    }
+
+    /// A text that stands for something.
+    pub fn word<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, LedgerError> {
+        self.cell(column, |value| read(value.as_str().ok()?))
+    }
+
+    pub fn word_or_null<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        self.cell(column, |value| match value.as_str_or_null().ok()? {
+            None => Some(None),
+            Some(text) => read(text).map(Some),
+        })
+    }
+
+    pub fn name<T: FromStr>(&mut self, column: &'static str) -> Result<T, LedgerError> {
+        self.word(column, |text| text.parse().ok())
+    }
+
+    pub fn name_or_null<T: FromStr>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<T>, LedgerError> {
+        self.word_or_null(column, |text| text.parse().ok())
+    }
+
+    /// Refuses the row for what its cells say together.
+    pub fn demand(
+        &self,
+        holds: bool,
+        column: &'static str,
+        found: impl FnOnce() -> String,
+    ) -> Result<(), LedgerError> {
+        if holds {
+            return Ok(());
+        }
+        let found = found();
+        Err(self.damaged(column, ValueRef::Text(found.as_bytes())))
+    }
+}
+
+/// A value as a person reads it, cut to 80 characters.
+fn shown(value: ValueRef<'_>) -> String {
+    let text = match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Blob(bytes) => format!("{} bytes", bytes.len()),
+    };
+    text.chars().take(80).collect()
+}
