@@ -118,11 +118,10 @@ impl<'ast> Visit<'ast> for Shape<'_> {
     }
 
     fn visit_expr_closure(&mut self, item: &'ast syn::ExprClosure) {
-        match &*item.body {
-            syn::Expr::Block(_) | syn::Expr::Async(_) => {
-                self.deeper(item.or1_token.span, |shape| shape.visit_expr(&item.body));
-            }
-            body => self.visit_expr(body),
+        if matches!(&*item.body, syn::Expr::Block(_) | syn::Expr::Async(_)) {
+            self.deeper(item.or1_token.span, |shape| shape.visit_expr(&item.body));
+        } else {
+            self.visit_expr(&item.body);
         }
     }
 }
