@@ -35,11 +35,22 @@ pub(super) fn rule(error: crate::name::NameError) -> String {
 }
 
 pub(super) fn slurm(section: &Section<'_>) -> Slurm {
+    let default = Slurm::default();
+    let command_timeout = default.command_timeout.as_secs();
+    let resume_timeout = default.resume_timeout.as_secs();
     Slurm {
-        bin_dir: section.path_or("bin_dir", "/usr/bin"),
+        bin_dir: section.path("bin_dir").unwrap_or(default.bin_dir),
         conf: section.path("conf"),
-        command_timeout: section.seconds("command_timeout_seconds", 60, COMMAND_TIMEOUT_SECONDS),
-        resume_timeout: section.seconds("resume_timeout_seconds", 1_800, RESUME_TIMEOUT_SECONDS),
+        command_timeout: section.seconds(
+            "command_timeout_seconds",
+            command_timeout,
+            COMMAND_TIMEOUT_SECONDS,
+        ),
+        resume_timeout: section.seconds(
+            "resume_timeout_seconds",
+            resume_timeout,
+            RESUME_TIMEOUT_SECONDS,
+        ),
         controller: section.checked("controller", checks::host_name).unwrap_or_default(),
     }
 }

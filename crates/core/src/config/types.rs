@@ -64,6 +64,18 @@ pub struct Slurm {
     pub controller: String,
 }
 
+impl Default for Slurm {
+    fn default() -> Slurm {
+        Slurm {
+            bin_dir: PathBuf::from("/usr/bin"),
+            conf: None,
+            command_timeout: Duration::from_secs(60),
+            resume_timeout: Duration::from_secs(1800),
+            controller: String::new(),
+        }
+    }
+}
+
 /// `[ledger]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
