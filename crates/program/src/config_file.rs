@@ -61,8 +61,13 @@ pub enum ConfigFileError {
         mode: u32,
     },
     /// Its text is wrong; all errors are in it, a line each.
-    #[error("{0}")]
-    Invalid(String),
+    #[error("{}", errors.render(&path.display().to_string()))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        errors: ConfigErrors,
+    },
 }
 
 /// Reads the config: `flag` (`--config`), else `AZSLURM_CONFIG`, else `azslurm.toml` beside the file that
@@ -70,17 +75,15 @@ pub enum ConfigFileError {
 pub fn load(flag: Option<&Path>) -> Result<Loaded, ConfigFileError> {
     let path = find(flag, |variable| std::env::var_os(variable).map(PathBuf::from));
     let text = read(&path)?;
-    let config = azslurm_core::config::parse(&text.0)
-        .map_err(|errors: ConfigErrors| ConfigFileError::Invalid(rendered(&errors, &path)))?;
+    let config = match azslurm_core::config::parse(&text.0) {
+        Ok(config) => config,
+        Err(errors) => return Err(ConfigFileError::Invalid { path, errors }),
+    };
     let mode = text.1.mode() & 0o7777;
     if config.holds_secret() && mode & 0o004 != 0 {
         return Err(ConfigFileError::SecretReadableByOthers { path, mode });
     }
     Ok(Loaded { config, path })
-}
-
-fn rendered(errors: &ConfigErrors, path: &Path) -> String {
-    errors.render(&path.display().to_string())
 }
 
 fn find(flag: Option<&Path>, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
