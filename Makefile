@@ -17,7 +17,8 @@ PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azsl
 # once; with more than this, slurmctld's own deadlines begin to be missed on 2 cores.
 CLUSTER_THREADS ?= 4
 
-# Tests that start a real slurmctld are the targets of tests/Cargo.toml whose names begin with `e2e`.
+# Tests that start a real slurmctld are those of tests/cluster and the targets of tests/Cargo.toml whose names
+# begin with `e2e`.
 TEST_TARGETS := $(shell sed -n '/^\[\[test\]\]/,/^path/s/^name = "\(.*\)"$$/\1/p' tests/Cargo.toml)
 E2E_TARGETS := $(filter e2e%,$(TEST_TARGETS))
 OTHER_TARGETS := $(filter-out e2e%,$(TEST_TARGETS))
@@ -60,11 +61,12 @@ test: ## THE test command: everything, from nothing to green, under 30 minutes o
 	echo "make test: ok in $$((SECONDS - began)) s:$${report%,}"
 
 test-unit: ## tests that need no cluster
-	cargo test $(LOCKED) --workspace --exclude azslurm-tests
+	cargo test $(LOCKED) --workspace --exclude azslurm-tests --exclude azslurm-test-cluster
 	cargo test $(LOCKED) -p azslurm-tests --lib --bins $(addprefix --test ,$(OTHER_TARGETS))
 
 test-e2e: root build ## tests with a real slurmctld, slurmd and the ARM emulator (root)
 	@[ -n "$(E2E_TARGETS)" ] || { echo "test-e2e: tests/Cargo.toml names no test target e2e*" >&2; exit 1; }
+	cargo test $(LOCKED) -p azslurm-test-cluster -- --test-threads=$(CLUSTER_THREADS)
 	cargo test $(LOCKED) -p azslurm-tests $(addprefix --test ,$(E2E_TARGETS)) -- \
 		--test-threads=$(CLUSTER_THREADS)
 

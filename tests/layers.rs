@@ -63,7 +63,7 @@ const ONE_PLACE: [(&str, &[&str]); 5] = [
     ("azure_core", &["azslurm-azure"]),
     ("azure_identity", &["azslurm-azure"]),
     ("azure_mgmt_compute", &["azslurm-azure"]),
-    ("rusqlite", &["azslurm-ledger", "azslurm-tests"]),
+    ("rusqlite", &["azslurm-ledger", "azslurm-test-cluster", "azslurm-tests"]),
 ];
 
 /// Who may start a process: the one place that runs `scontrol`, and the front that starts its
