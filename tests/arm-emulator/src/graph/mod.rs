@@ -101,6 +101,8 @@ impl GraphError {
                 vec![json!({ "code": code, "message": text })]
             }
         };
+        // Time and correlation are for Azure's support. Here they are constant, so that the same
+        // request gets the same answer in every run.
         json!({ "error": {
             "code": "BadRequest",
             "message": "Please provide below info when asking for support: timestamp = \

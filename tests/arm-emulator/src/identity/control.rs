@@ -1,11 +1,12 @@
-//! The control routes of the directory, for tests that only have the emulator's URL.
+//! The control routes of the directory, under `/_emulator/identity/`, for tests that only have the
+//! emulator's URL.
 //!
-//! | route | body | does |
-//! | --- | --- | --- |
-//! | `POST /_emulator/identity/faults` | `{"endpoint": "imds", "faults": [{"status": 429}]}` | faults for the next requests |
-//! | `POST /_emulator/identity/expire` | none | tokens issued so far are expired |
-//! | `POST /_emulator/identity/revoke` | none | tokens issued so far are invalid |
-//! | `GET /_emulator/identity/requests` | none | the token requests so far |
+//! | route | does |
+//! | --- | --- |
+//! | `POST faults` | faults for the next requests, see [`Faults`] |
+//! | `POST expire` | tokens issued so far are expired |
+//! | `POST revoke` | tokens issued so far are invalid |
+//! | `GET requests` | the token requests so far |
 //!
 //! Must never: need a token.
 
@@ -28,6 +29,7 @@ pub(super) fn router() -> Router<Arc<Identities>> {
         .route("/_emulator/identity/requests", get(requests))
 }
 
+/// `{"endpoint": "imds", "faults": [{"status": 429, "retry_after_s": 3}, {"delay_ms": 50}]}`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Faults {
