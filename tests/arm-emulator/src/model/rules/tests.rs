@@ -1,0 +1,1 @@
+//! Each rule by one row; written with the rest of the tests.
