@@ -1,0 +1,158 @@
+//! The files of a cluster: slurm.conf, azslurm.toml, the boot script.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::emulator::Endpoints;
+use crate::spec::ClusterSpec;
+
+/// The subscription that the emulator has without being told.
+pub(crate) const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+
+/// What slurm.conf needs besides the spec.
+pub(crate) struct Machine<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) host: &'a str,
+    /// slurmctld's port; the nodes have the following ones.
+    pub(crate) port: u16,
+    pub(crate) version: (u32, u32),
+    /// ResumeProgram, SuspendProgram, ResumeFailProgram.
+    pub(crate) programs: [&'a Path; 3],
+}
+
+/// slurm.conf: `texts/slurm.conf`, filled in.
+pub(crate) fn slurm_conf(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
+    // Before 23.11 addresses of cloud nodes have to be asked for, and are cached; 22.05 hides cloud
+    // nodes that are off without PrivateData=cloud.
+    let (parameters, old) = if machine.version < (23, 11) {
+        let old = "CommunicationParameters=NoAddrCache\nPrivateData=cloud\nTreeWidth=65533";
+        ("cloud_reg_addrs,idle_on_node_suspend,power_save_interval=2", old)
+    } else {
+        ("idle_on_node_suspend,power_save_interval=2", "")
+    };
+    let [resume, suspend, resume_fail] = machine.programs.map(|path| path.display().to_string());
+    let text = filled(
+        include_str!("texts/slurm.conf"),
+        &[
+            ("name", spec.name.clone()),
+            ("host", machine.host.to_owned()),
+            ("port", machine.port.to_string()),
+            ("dir", machine.dir.display().to_string()),
+            ("parameters", parameters.to_owned()),
+            ("slurmd_timeout", seconds(spec.slurmd_timeout)),
+            ("suspend_time", seconds(spec.suspend_time)),
+            ("suspend_timeout", seconds(spec.suspend_timeout)),
+            ("resume_timeout", seconds(spec.resume_timeout)),
+            ("resume", resume),
+            ("suspend", suspend),
+            ("resume_fail", resume_fail),
+            ("old", old.to_owned()),
+            ("nodes", spec.node_list()),
+            ("first", (machine.port + 1).to_string()),
+            ("last", (u32::from(machine.port) + spec.nodes).to_string()),
+            ("cpus", spec.cpus.to_string()),
+            ("prefix", spec.prefix.clone()),
+        ],
+    );
+    with_extra(&text, &spec.extra_conf)
+}
+
+/// Replaces every `@key@`.
+fn filled(template: &str, values: &[(&str, String)]) -> String {
+    let text = values
+        .iter()
+        .fold(template.to_owned(), |text, (key, value)| text.replace(&format!("@{key}@"), value));
+    assert!(!text.contains("\n@") && !text.contains("=@"), "a key without a value in {text}");
+    text
+}
+
+fn seconds(duration: Duration) -> String {
+    duration.as_secs().to_string()
+}
+
+/// Slurm refuses a key that is given twice, so an extra line takes the place of the template's.
+/// Nodes and partitions are added.
+fn with_extra(text: &str, extra: &[String]) -> String {
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let replaced: Vec<String> = extra
+        .iter()
+        .map(|line| key(line))
+        .filter(|key| !["nodename", "partitionname", "nodeset"].contains(&key.as_str()))
+        .collect();
+    let kept = text.lines().filter(|line| !replaced.contains(&key(line)));
+    kept.chain(extra.iter().map(String::as_str)).map(|line| format!("{line}\n")).collect()
+}
+
+/// azslurm.toml. It stands beside slurm.conf, where the programs look when slurmctld starts them.
+pub(crate) fn azslurm_toml(spec: &ClusterSpec, machine: &Machine<'_>, azure: &Endpoints) -> String {
+    let dir = machine.dir.display();
+    let user_data = spec.user_data.as_ref();
+    let user_data = user_data.map(|_| format!("user_data_file = \"{dir}/etc/user-data\""));
+    filled(
+        include_str!("texts/azslurm.toml"),
+        &[
+            ("name", spec.name.clone()),
+            ("dir", dir.to_string()),
+            ("host", machine.host.to_owned()),
+            ("resume_timeout", seconds(spec.resume_timeout)),
+            ("level", spec.log_level.clone()),
+            ("authority", azure.authority.clone()),
+            ("arm", azure.arm_https.clone()),
+            ("graph", azure.resource_graph.clone()),
+            ("imds", azure.imds.clone()),
+            ("subscription", SUBSCRIPTION.to_owned()),
+            ("prefix", spec.prefix.clone()),
+            ("nodes", spec.node_list()),
+            ("user_data", user_data.unwrap_or_default()),
+            ("lines", spec.nodeset_lines.join("\n")),
+            ("extra", spec.config_text.clone()),
+        ],
+    )
+}
+
+/// What a VM runs when it has booted.
+pub(crate) fn boot_script(dir: &Path, has_namespaces: bool) -> String {
+    let unshare =
+        if has_namespaces { "unshare --pid --fork --kill-child --mount-proc" } else { "" };
+    include_str!("texts/boot.sh")
+        .replace("@DIR@", &dir.display().to_string())
+        .replace("@UNSHARE@", unshare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(version: (u32, u32), extra: &[&str]) -> String {
+        let spec = ClusterSpec {
+            extra_conf: extra.iter().map(|line| (*line).to_owned()).collect(),
+            ..ClusterSpec::default()
+        };
+        let program = Path::new("/bin/true");
+        let machine = Machine {
+            dir: Path::new("/tmp/x"),
+            host: "vm",
+            port: 20_000,
+            version,
+            programs: [program; 3],
+        };
+        slurm_conf(&spec, &machine)
+    }
+
+    #[test]
+    fn old_slurm_is_told_what_new_slurm_knows_by_itself() {
+        assert!(conf((22, 5), &[]).contains("PrivateData=cloud\n"));
+        assert!(conf((22, 5), &[]).contains("=cloud_reg_addrs,"));
+        assert!(!conf((24, 11), &[]).contains("cloud_reg_addrs"));
+        assert!(conf((24, 11), &[]).contains("NodeName=hpc-[001-004] NodeHostname=vm"));
+        assert!(conf((24, 11), &[]).contains("Port=[20001-20004]"));
+    }
+
+    #[test]
+    fn an_extra_line_takes_the_place_of_the_templates() {
+        let text = conf((22, 5), &["SuspendTime=77", "PartitionName=p2 Nodes=ALL"]);
+        assert_eq!(text.matches("\nSuspendTime=").count(), 1);
+        assert!(text.contains("SuspendTime=77\n"));
+        assert_eq!(text.matches("PartitionName=").count(), 2);
+    }
+}

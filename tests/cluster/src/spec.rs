@@ -1,0 +1,97 @@
+//! What a cluster is to be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a test wants. `ClusterSpec { name: "…".into(), ..Default::default() }` is fit for most.
+#[derive(Debug, Clone)]
+pub struct ClusterSpec {
+    /// For the scratch directory, the kept logs and the cluster's name: lower-case letters, digits,
+    /// `-`.
+    pub name: String,
+    /// How many CLOUD nodes.
+    pub nodes: u32,
+    /// `hpc` makes `hpc-[001-008]`, the nodeset `hpc` and the partition `hpc`.
+    pub prefix: String,
+    /// CPUs per node: with 1, every one-task job takes a node for itself.
+    pub cpus: u32,
+    /// SuspendTime.
+    pub suspend_time: Duration,
+    /// SuspendTimeout.
+    pub suspend_timeout: Duration,
+    /// ResumeTimeout, and `resume_timeout_seconds` of azslurm.
+    pub resume_timeout: Duration,
+    /// SlurmdTimeout.
+    pub slurmd_timeout: Duration,
+    /// Lines for slurm.conf. A line whose key the template has too takes its place.
+    pub extra_conf: Vec<String>,
+    /// Lines for `[nodeset.<prefix>]` of azslurm.toml.
+    pub nodeset_lines: Vec<String>,
+    /// Text for the end of azslurm.toml: further tables.
+    pub config_text: String,
+    /// Text of the user data file; `None`: VMs without user data.
+    pub user_data: Option<String>,
+    /// `[log] level`.
+    pub log_level: String,
+    /// The emulator's `--config`, as text.
+    pub emulator_config: Option<String>,
+    /// Further arguments of the emulator, such as `--time-scale 10`.
+    pub emulator_args: Vec<String>,
+    /// Who acts on slurmctld's wishes.
+    pub programs: Programs,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        ClusterSpec {
+            name: "cluster".to_owned(),
+            nodes: 4,
+            prefix: "hpc".to_owned(),
+            cpus: 1,
+            // slurmctld starts a job up to 30 s after its nodes are there (a fixed tick of its
+            // own): a node must not be suspended for idleness before.
+            suspend_time: Duration::from_secs(10),
+            suspend_timeout: Duration::from_secs(10),
+            resume_timeout: Duration::from_secs(60),
+            slurmd_timeout: Duration::from_secs(20),
+            extra_conf: Vec::new(),
+            nodeset_lines: Vec::new(),
+            config_text: String::new(),
+            user_data: None,
+            log_level: "debug".to_owned(),
+            emulator_config: None,
+            emulator_args: Vec::new(),
+            programs: Programs::Azslurm,
+        }
+    }
+}
+
+impl ClusterSpec {
+    /// All of its nodes, as slurm.conf and azslurm.toml name them.
+    pub fn node_list(&self) -> String {
+        format!("{}-[001-{:03}]", self.prefix, self.nodes)
+    }
+
+    /// The name of node `number`, from 1.
+    pub fn node(&self, number: u32) -> String {
+        format!("{}-{number:03}", self.prefix)
+    }
+}
+
+/// Who acts on slurmctld's wishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Programs {
+    /// The built azslurm-resume, -suspend and -resume-fail with the emulator. slurmctld starts them
+    /// itself: they see its bare environment.
+    Azslurm,
+    /// Stand-ins, to test the harness; no emulator. Each is a program that gets what slurmctld
+    /// passes.
+    Fake {
+        /// ResumeProgram.
+        resume: PathBuf,
+        /// SuspendProgram.
+        suspend: PathBuf,
+        /// ResumeFailProgram.
+        resume_fail: PathBuf,
+    },
+}
