@@ -3,13 +3,13 @@
 //! changing the map.
 //!
 //! ```text
-//! core ← slurm, azure, ledger ← program ← resume, suspend, resume_fail, slurm-conf ← sync ← tests
+//! core ← slurm, azure, ledger ← program ← suspend ← resume, resume_fail, slurm-conf ← sync ← tests
 //! ```
 
 #[path = "tidy/source.rs"]
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +41,8 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         "azslurm-core" | "azslurm-arm-emulator" | "azslurm-test-cluster" => 0,
         "azslurm-slurm" | "azslurm-azure" | "azslurm-ledger" => 1,
         "azslurm-program" => 4,
-        "azslurm-resume" | "azslurm-suspend" | "azslurm-conf" => 5,
-        "azslurm-resume-fail" => 6,
+        "azslurm-suspend" | "azslurm-conf" => 5,
+        "azslurm-resume" | "azslurm-resume-fail" => 6,
         "azslurm-sync" => 9,
         "azslurm-tests" => 12,
         _ => return None,
@@ -65,6 +65,9 @@ const ONE_PLACE: [(&str, &[&str]); 5] = [
     ("azure_mgmt_compute", &["azslurm-azure"]),
     ("rusqlite", &["azslurm-ledger", "azslurm-test-cluster", "azslurm-tests"]),
 ];
+
+/// Packages whose library has another name than the package.
+const LIBRARIES: [(&str, &str); 1] = [("rustls-webpki", "webpki")];
 
 /// Who may start a process: the one place that runs `scontrol`, and the front that starts its
 /// driver.
@@ -103,16 +106,19 @@ const TOP_LEVEL: [&str; 23] = [
 /// What one Cargo.toml says.
 struct Package {
     name: String,
+    /// Its folder, as it stands in the workspace's `members`.
+    folder: String,
     dependencies: BTreeSet<String>,
     dev_dependencies: BTreeSet<String>,
 }
 
 impl Package {
-    fn parse(text: &str) -> Package {
+    fn parse(folder: &str, text: &str) -> Package {
         let manifest: toml::Table = text.parse().expect("a Cargo.toml is TOML");
         let name = manifest["package"]["name"].as_str().expect("a package has a name");
         let mut package = Package {
             name: name.to_owned(),
+            folder: folder.to_owned(),
             dependencies: BTreeSet::new(),
             dev_dependencies: BTreeSet::new(),
         };
@@ -152,6 +158,24 @@ impl Package {
             self.complain(&mut complaints, name, may_name, &outside);
         }
         complaints
+    }
+
+    /// What the package names and does not use: it costs everybody's build and nobody would miss
+    /// it.
+    fn unused(&self, sources: &[Source], others: &[&str]) -> Vec<String> {
+        let mine = |path: &str| {
+            let is_in = |folder: &str| path.starts_with(&format!("{folder}/"));
+            is_in(&self.folder) && !others.iter().any(|o| o.len() > self.folder.len() && is_in(o))
+        };
+        let is_used = |name: &String| {
+            let library = LIBRARIES.iter().find(|(package, _)| package == name);
+            let word = library.map_or_else(|| name.replace('-', "_"), |(_, it)| (*it).to_owned());
+            let uses = |source: &&Source| !source.find(&[&word], Where::Everywhere).is_empty();
+            sources.iter().filter(|source| mine(&source.path)).any(|source| uses(&source))
+        };
+        let named = self.dependencies.union(&self.dev_dependencies);
+        let tell = |name| format!("{} names {name} and does not use it", self.name);
+        named.filter(|name| !is_used(name)).map(tell).collect()
     }
 
     fn complain(&self, to: &mut Vec<String>, name: &str, may_name: bool, core_outside: &[&str]) {
@@ -202,27 +226,44 @@ fn is_unsafe(source: &Source) -> Vec<String> {
     lines.filter(|_| path != UNSAFE).map(tell).collect()
 }
 
+fn workspace() -> toml::Table {
+    let manifest: toml::Table = manifest(&root().join("Cargo.toml")).parse().expect("TOML");
+    manifest["workspace"].as_table().expect("a table").clone()
+}
+
+fn packages() -> Vec<Package> {
+    let workspace = workspace();
+    let members = workspace["members"].as_array().expect("an array");
+    let folders = members.iter().map(|member| member.as_str().expect("a path"));
+    folders
+        .map(|folder| Package::parse(folder, &manifest(&root().join(folder).join("Cargo.toml"))))
+        .collect()
+}
+
 #[test]
 fn each_package_names_only_packages_to_its_left() {
-    let root = root();
-    let workspace: toml::Table = manifest(&root.join("Cargo.toml")).parse().expect("TOML");
-    let renamed: BTreeMap<String, String> = workspace["workspace"]["dependencies"]
-        .as_table()
-        .expect("a table")
-        .iter()
-        .map(|(key, value)| (key.clone(), crate_of(key, value)))
-        .filter(|(key, name)| key != name)
-        .collect();
-    assert!(renamed.is_empty(), "crates keep their names here: {renamed:?}");
-    let members = workspace["workspace"]["members"].as_array().expect("an array");
-    let packages: Vec<Package> = members
-        .iter()
-        .map(|member| root.join(member.as_str().expect("a path")).join("Cargo.toml"))
-        .map(|path| Package::parse(&manifest(&path)))
-        .collect();
+    let packages = packages();
     let complaints: Vec<String> = packages.iter().flat_map(Package::complaints).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    assert_eq!(packages.len(), LEFT_TO_RIGHT.len(), "the map names a package that does not exist");
+    assert_eq!(packages.len(), LEFT_TO_RIGHT.len(), "the map names a package that is not there");
+}
+
+#[test]
+fn crates_keep_their_names_here() {
+    let workspace = workspace();
+    let dependencies = workspace["dependencies"].as_table().expect("a table");
+    for (key, value) in dependencies {
+        assert_eq!(*key, crate_of(key, value), "a renamed crate would pass by the rules");
+    }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let (packages, sources) = (packages(), rust_sources(&root()));
+    let folders: Vec<&str> = packages.iter().map(|package| package.folder.as_str()).collect();
+    let unused: Vec<String> =
+        packages.iter().flat_map(|package| package.unused(&sources, &folders)).collect();
+    assert!(unused.is_empty(), "{}", unused.join("\n"));
 }
 
 #[test]
@@ -253,8 +294,12 @@ fn the_top_level_is_the_map() {
 mod each_rule_can_fail {
     use super::*;
 
+    fn package(name: &str, rest: &str) -> Package {
+        Package::parse("sync", &format!("[package]\nname = \"{name}\"\n{rest}"))
+    }
+
     fn complaints(name: &str, rest: &str) -> Vec<String> {
-        Package::parse(&format!("[package]\nname = \"{name}\"\n{rest}")).complaints()
+        package(name, rest).complaints()
     }
 
     #[test]
@@ -286,6 +331,18 @@ mod each_rule_can_fail {
         assert_eq!(complaints("azslurm-core", "[dependencies]\nrand = \"1\"").len(), 1);
         assert_eq!(complaints("azslurm-core", "[dependencies]\nproptest = \"1\"").len(), 1);
         assert_eq!(complaints("azslurm-core", "[dev-dependencies]\nproptest = \"1\"").len(), 0);
+    }
+
+    #[test]
+    fn a_dependency_that_nobody_uses_is_told() {
+        let package = package("azslurm-sync", "[dependencies]\nserde-json = \"1\"");
+        let unused = |path: &str| {
+            let text = "use serde_json::Value; // other";
+            package.unused(&[Source::new(path, text).expect("Rust")], &["sync", "sync/inner"]).len()
+        };
+        assert_eq!(unused("sync/src/lib.rs"), 0);
+        assert_eq!(unused("sync/inner/src/lib.rs"), 1);
+        assert_eq!(unused("synchronous/src/lib.rs"), 1);
     }
 
     #[test]
