@@ -1,0 +1,48 @@
+//! A batch job of three nodes runs on VMs that were not there, and they are gone afterwards.
+
+use anyhow::Result;
+
+use crate::story::{CYCLE, SOON, SRUN, check, end, spec, vm_calls, vm_lists};
+use azslurm_test_cluster::Cluster;
+
+#[test]
+fn a_job_of_three_nodes_runs_and_its_vms_are_gone_afterwards() -> Result<()> {
+    let mut spec = spec("batch", 4);
+    spec.user_data = Some("#!/bin/sh\n# {cluster} {node} {nodeset}\n".to_owned());
+    let cluster = Cluster::start(&spec)?;
+    let job = cluster.sbatch(&["-N3"], SRUN)?;
+    cluster.wait_for(SOON, "three VMs to be made", || Ok(cluster.emulator().vms()?.len() == 3))?;
+    cluster.wait_for_job(CYCLE, job, "COMPLETED")?;
+    let output = cluster.job_output(job).unwrap_or_default();
+    for rank in 0..3 {
+        let line = format!("{rank}: ran on hpc-00{}", rank + 1);
+        check(&cluster, &format!("no {line:?} in {output:?}"), output.contains(&line))?;
+    }
+    check(&cluster, "one PUT per VM", vm_calls(&cluster, "PUT")? == 3)?;
+    check(&cluster, "no list call on the way up", vm_lists(&cluster)? == 0)?;
+    // Nobody asks for it: SuspendTime passes.
+    cluster.wait_for(CYCLE, "the VMs to be gone", || Ok(cluster.emulator().vms()?.is_empty()))?;
+    end(&cluster)
+}
+
+#[test]
+fn status_shows_what_all_three_think_of_a_node() -> Result<()> {
+    let cluster = Cluster::start(&spec("status", 2))?;
+    cluster.scontrol(&["update", "nodename=hpc-001", "state=power_up"])?;
+    cluster.wait_for(CYCLE, "the node to be up", || {
+        Ok(cluster.node_state("hpc-001")? == "IDLE+CLOUD")
+    })?;
+    let output = cluster.run_program("azslurm-sync", &["status", "--json", "hpc-001"])?;
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let row = &status["rows"][0];
+    check(&cluster, &format!("{status}"), row["slurm"] == "IDLE+CLOUD")?;
+    check(&cluster, &format!("{status}"), row["ledger"] == "running")?;
+    check(&cluster, &format!("{status}"), row["azure"] == "Succeeded/running")?;
+    check(&cluster, &format!("{status}"), status["unknown"].as_array().is_some_and(Vec::is_empty))?;
+    let table = cluster.run_program("azslurm-sync", &["status"])?;
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    let is_there =
+        ["hpc-001", "hpc-002", "running", "Succeeded/running", "IDLE+CLOUD+POWERED_DOWN"];
+    check(&cluster, &table, is_there.iter().all(|word| table.contains(word)))?;
+    end(&cluster)
+}

@@ -1,0 +1,13 @@
+//! Stories on a real Slurm: real slurmctld, real slurmd, real jobs, the built programs, and the ARM emulator. One
+//! file per story. Each ends with an audit: nothing is left in Azure, and nothing was made without an earlier
+//! intent in the ledger.
+
+mod array;
+mod batch;
+mod cancel;
+mod killed;
+mod partial;
+mod reconfigure;
+mod story;
+mod suspend_resume;
+mod timeout;

@@ -1,0 +1,86 @@
+//! What stories share.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use azslurm_test_cluster::{Cluster, ClusterSpec};
+use serde_json::Value;
+
+/// A power cycle takes up to 30 s of slurmctld's own clock (SLURM.md §1.4), and these machines may be busy.
+pub const CYCLE: Duration = Duration::from_secs(180);
+/// Something that happens at once, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A cluster that is fit for most stories.
+pub fn spec(name: &str, nodes: u32) -> ClusterSpec {
+    ClusterSpec { name: name.to_owned(), nodes, ..ClusterSpec::default() }
+}
+
+/// One pass of azslurm-sync, as its JSON.
+pub fn pass(cluster: &Cluster) -> Result<Value> {
+    let output = cluster.run_program("azslurm-sync", &["--json", "pass", "--wait", "5"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).with_context(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        format!("azslurm-sync ended with {}: {text:?} {said:?}", output.status)
+    })
+}
+
+/// Passes until `is_so`, as the daemon would make them.
+pub fn passes_until(
+    cluster: &Cluster,
+    what: &str,
+    mut is_so: impl FnMut(&Value) -> Result<bool>,
+) -> Result<()> {
+    let mut last = Value::Null;
+    let waited = cluster.wait_for(CYCLE, what, || {
+        last = pass(cluster)?;
+        is_so(&last)
+    });
+    waited.with_context(|| format!("the last pass: {last}"))
+}
+
+/// After a story: every node is off and usable, no work is left, and the audit is clean.
+pub fn end(cluster: &Cluster) -> Result<()> {
+    passes_until(cluster, "nothing to be left to do", |report| {
+        let states = cluster.node_states()?;
+        let are_off = states
+            .values()
+            .all(|state| state.starts_with("IDLE") && state.contains("POWERED_DOWN"));
+        Ok(are_off && report["left"] == 0 && report["vms"] == 0)
+    })?;
+    cluster.audit()
+}
+
+/// Calls of a method that the emulator answered, on VMs.
+pub fn vm_calls(cluster: &Cluster, method: &str) -> Result<u64> {
+    let calls = cluster.emulator().calls()?;
+    let is_it = |route: &str| route.to_ascii_lowercase().contains("/virtualmachines/{");
+    let of_method = calls.by.iter().filter(|call| call.method == method && is_it(&call.route));
+    Ok(of_method.map(|call| call.count).sum())
+}
+
+/// Lists that were asked for: a create path must do without.
+pub fn vm_lists(cluster: &Cluster) -> Result<u64> {
+    let calls = cluster.emulator().calls()?;
+    let is_list = |route: &str| route.to_ascii_lowercase().ends_with("/virtualmachines");
+    Ok(calls
+        .by
+        .iter()
+        .filter(|call| call.method == "GET" && is_list(&call.route))
+        .map(|c| c.count)
+        .sum())
+}
+
+/// A job's script: one line per task.
+pub const SRUN: &str = "#!/bin/bash\nsrun -l bash -c 'echo ran on $SLURMD_NODENAME'\n";
+
+/// Fails with the programs' log when `is_so` is false.
+pub fn check(cluster: &Cluster, what: &str, is_so: bool) -> Result<()> {
+    if is_so {
+        return Ok(());
+    }
+    let log = std::fs::read_to_string(cluster.log_path()).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    bail!("{what}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+}
