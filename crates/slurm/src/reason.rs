@@ -41,7 +41,10 @@ pub fn reason(code: &str, text: &str, until: Option<Timestamp>) -> String {
     let code: String = code.chars().map(code_char).take(CODE_CHARS_MAX).collect();
     let code = if code.is_empty() { "other" } else { &code };
     let tail = until.map(|until| format!("{NEXT_TRY}{until}")).unwrap_or_default();
-    let text = plain(text);
+    let text = match plain(text) {
+        text if text.is_empty() => "no details".to_owned(),
+        text => text,
+    };
     let room = REASON_CHARS_MAX - OURS.len() - code.len() - ": ".len() - tail.len();
     // All of it is ASCII by now: bytes are characters.
     if text.len() <= room {
