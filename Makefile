@@ -61,12 +61,14 @@ test: ## THE test command: everything, from nothing to green, under 30 minutes o
 	echo "make test: ok in $$((SECONDS - began)) s:$${report%,}"
 
 test-unit: ## tests that need no cluster
-	cargo test $(LOCKED) --workspace --exclude azslurm-tests --exclude azslurm-test-cluster
+	cargo test $(LOCKED) --workspace --exclude azslurm-tests --exclude azslurm-test-cluster --exclude azslurm-slurm
+	cargo test $(LOCKED) -p azslurm-slurm --lib --test scontrol
 	cargo test $(LOCKED) -p azslurm-tests --lib --bins $(addprefix --test ,$(OTHER_TARGETS))
 
 test-e2e: root build ## tests with a real slurmctld, slurmd and the ARM emulator (root)
 	@[ -n "$(E2E_TARGETS)" ] || { echo "test-e2e: tests/Cargo.toml names no test target e2e*" >&2; exit 1; }
 	cargo test $(LOCKED) -p azslurm-test-cluster -- --test-threads=$(CLUSTER_THREADS)
+	cargo test $(LOCKED) -p azslurm-slurm --test real_slurmctld
 	cargo test $(LOCKED) -p azslurm-tests $(addprefix --test ,$(E2E_TARGETS)) -- \
 		--test-threads=$(CLUSTER_THREADS)
 
