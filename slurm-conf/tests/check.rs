@@ -13,18 +13,18 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 fn check(config: &Path, arguments: &[&str]) -> Output {
-    run(&[&["check", "--config", config.to_str().unwrap()], arguments].concat())
+    run(&[&["check", "--config", config.to_str().expect("a UTF-8 path")], arguments].concat())
 }
 
 /// A file with this text that only its owner may touch.
 fn file(text: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), text).unwrap();
+    let file = tempfile::NamedTempFile::new().expect("a scratch file");
+    std::fs::write(file.path(), text).expect("the scratch file is writable");
     file
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    String::from_utf8(bytes.to_vec()).expect("it prints UTF-8")
 }
 
 fn example() -> String {

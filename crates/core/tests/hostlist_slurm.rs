@@ -205,7 +205,7 @@ fn words(names: &[NodeName]) -> Vec<&str> {
 }
 
 fn sorted(list: &str) -> Vec<NodeName> {
-    let mut names = expand(list).unwrap();
+    let mut names = expand(list).expect("both lists are ones that we read");
     names.sort();
     names
 }

@@ -325,3 +325,61 @@ fn is_local(host: &str) -> bool {
     let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     is_loopback || host == "localhost" || host == IMDS_HOST
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VM_GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/g";
+
+    #[test]
+    fn a_resource_id_is_read_without_regard_to_case_and_only_whole() {
+        let id = format!("{VM_GROUP}/providers/Microsoft.Network/virtualNetworks/v/subnets/s");
+        let lower = id.to_ascii_lowercase();
+        let read = resource_id(&lower).unwrap();
+        assert_eq!(read.subscription, "11111111-1111-1111-1111-111111111111");
+        assert_eq!(read.kind, "microsoft.network/virtualnetworks/subnets");
+        assert!(id_of_kind("Microsoft.Network/virtualNetworks/subnets")(&lower).is_ok());
+        for bad in [
+            "",
+            "/subscriptions/x",
+            VM_GROUP,
+            &format!("{id}/"),
+            &format!("{id}?x=y"),
+            &format!("{id}/more"),
+            &id.replace("/s", "//s"),
+            &id[1..],
+        ] {
+            assert_eq!(resource_id(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_form() {
+        let gallery = format!("{VM_GROUP}/providers/Microsoft.Compute/galleries/x/images/i");
+        for id in [gallery.clone(), format!("{gallery}/versions/1.2.3")] {
+            assert_eq!(image(&id), Ok(ImageReference::Id(id)));
+        }
+        let shared = "/sharedGalleries/s-1/images/i/versions/latest".to_owned();
+        assert_eq!(image(&shared), Ok(ImageReference::SharedGallery(shared.clone())));
+        let community = "/CommunityGalleries/c-1/Images/i".to_owned();
+        assert_eq!(image(&community), Ok(ImageReference::CommunityGallery(community.clone())));
+        let urn = image("canonical:ubuntu-24_04-lts:server:latest").unwrap();
+        assert!(matches!(urn, ImageReference::Urn { version, .. } if version == "latest"));
+        for bad in
+            ["", "ubuntu", "a:b:c", "a:b::d", "a:b:c:d:e", "a:b:c d:e", "/galleries/x", VM_GROUP]
+        {
+            assert!(image(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_one_line_and_never_a_private_key() {
+        let key = format!("ssh-ed25519 {}", "A".repeat(68));
+        assert_eq!(ssh_public_key(&format!("{key} me@x\n")), Ok(format!("{key} me@x")));
+        let bad = ["", "ssh-ed25519", "ssh-dss AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----"];
+        for bad in bad.map(str::to_owned).into_iter().chain([format!("{key}\n{key}")]) {
+            assert!(ssh_public_key(&bad).is_err(), "{bad}");
+        }
+    }
+}

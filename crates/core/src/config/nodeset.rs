@@ -41,7 +41,7 @@ pub(super) fn nodesets(root: &Section<'_>) -> Option<BTreeMap<NodesetName, Nodes
         root.fault("nodeset", "is missing: at least one table [nodeset.NAME] is needed");
         return None;
     }
-    let sites: Vec<&str> = root.named_tables("site").iter().map(|(name, _)| name.value).collect();
+    let sites = root.names_in("site");
     let count = tables.len();
     let mut named = Vec::new();
     let mut nodesets = BTreeMap::new();

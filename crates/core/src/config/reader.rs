@@ -79,6 +79,8 @@ pub(super) struct Section<'a> {
     table: &'a DeTable<'a>,
     place: Place,
     keys: &'static TableKeys,
+    /// Something else stands where this table should be: that was reported, and nothing in it is missing.
+    is_broken: bool,
 }
 
 impl<'a> Section<'a> {
@@ -89,7 +91,8 @@ impl<'a> Section<'a> {
         place: Place,
         kind: &'static str,
     ) -> Self {
-        let section = Self { document, table, place, keys: keys::keys_of(kind) };
+        let keys = keys::keys_of(kind);
+        let section = Self { document, table, place, keys, is_broken: false };
         for key in section.table.keys() {
             let name = key.get_ref().as_ref();
             if !section.keys.keys.is_empty() && !section.keys.keys.contains(&name) {
@@ -138,6 +141,7 @@ impl<'a> Section<'a> {
     pub(super) fn fault(&self, key: &str, problem: impl Into<String>) {
         let place = match self.find(key) {
             Some((place, _)) => place,
+            None if self.is_broken => return,
             None => Place { span: self.place.span.clone(), key: self.path_of(key) },
         };
         self.fault_at(&place, problem);
@@ -367,17 +371,30 @@ impl<'a> Section<'a> {
             .collect()
     }
 
+    /// The names of the tables `[key.NAME]`, right or wrong.
+    pub(super) fn names_in(&self, key: &str) -> Vec<&'a str> {
+        match self.find(key) {
+            Some((_, DeValue::Table(table))) => {
+                table.keys().map(|name| name.get_ref().as_ref()).collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
     fn open_inside(&self, key: &str, kind: &'static str) -> Section<'a> {
         let absent = || Place { span: self.place.span.clone(), key: self.path_of(key) };
         let (place, table) = match self.find(key) {
             Some((place, DeValue::Table(table))) => (place, table),
-            Some((place, value)) => {
-                self.wrong_type(&place, &format!("a table [{kind}]"), value);
+            Some((place, _)) => {
+                // The value may be a secret that was meant to stand in the table.
+                self.fault_at(&place, format!("a table [{kind}] is wanted here"));
+                let (document, table) = (self.document, &self.document.empty);
                 return Section {
-                    document: self.document,
-                    table: &self.document.empty,
+                    document,
+                    table,
                     place,
                     keys: keys::keys_of(kind),
+                    is_broken: true,
                 };
             }
             None => (absent(), &self.document.empty as &DeTable<'_>),

@@ -116,7 +116,8 @@ pub struct Limits {
     pub requests_in_flight: usize,
     /// `request_timeout_seconds`: one HTTP request. Default 60.
     pub request_timeout: Duration,
-    /// `tries`: how often one request is sent at most when Azure answers 5xx, 429 or not at all. Default 5.
+    /// `tries`: how often one request is sent at most when Azure answers 5xx or not at all. A 429 does not count: it
+    /// waits until Azure's own time. Default 5.
     pub tries: u32,
 }
 
