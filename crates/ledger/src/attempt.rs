@@ -1,5 +1,5 @@
-//! Attempts as rows: reading them, and the three statements that write them. Which change makes sense when is
-//! not here ([`crate::record`] asks core).
+//! Attempts as rows: reading them, and the three statements that write them. Which change makes
+//! sense when is not here ([`crate::record`] asks core).
 
 use std::collections::BTreeSet;
 
@@ -41,9 +41,9 @@ impl Reader {
         self.row(&query, (vm.as_str(),), read)
     }
 
-    /// The attempts of some nodes, by node and attempt: all that are not ended, and of the ended ones each
-    /// node's newest, so that the last of a node's attempts is always the highest that is known. Nodes may be
-    /// named twice; those without attempts are not in the answer.
+    /// The attempts of some nodes, by node and attempt: all that are not ended, and of the ended
+    /// ones each node's newest, so that the last of a node's attempts is always the highest that is
+    /// known. Nodes may be named twice; those without attempts are not in the answer.
     pub fn attempts_of(&self, nodes: &[NodeName]) -> Result<Vec<Attempt>, LedgerError> {
         let names: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
         let names = serde_json::to_string(&names).expect("strings are JSON");
@@ -75,8 +75,8 @@ impl Reader {
         self.rows(&query, (), read)
     }
 
-    /// The attempts that are not ended of the nodes that a run has leased, each with its lease: what a driver
-    /// has to do. A lease that has expired meanwhile is among them; renew it first.
+    /// The attempts that are not ended of the nodes that a run has leased, each with its lease:
+    /// what a driver has to do. A lease that has expired meanwhile is among them; renew it first.
     pub fn attempts_of_holder(
         &self,
         holder: &Holder,
@@ -240,7 +240,8 @@ fn read(cells: &mut Cells<'_>) -> Result<Attempt, LedgerError> {
         ended_at: cells.time_or_null("ended_at")?,
         changed_at: cells.time("changed_at")?,
     };
-    // The index of unfinished attempts is by ended_at: where the two differ, a VM would be forgotten.
+    // The index of unfinished attempts is by ended_at: where the two differ, a VM would be
+    // forgotten.
     let is_ended = attempt.ended_at.is_some();
     cells.demand(is_ended == state.is_ended(), "ended_at", || {
         format!("{:?} in state {}", attempt.ended_at, state.word())
@@ -274,4 +275,162 @@ fn read_says(cells: &mut Cells<'_>) -> Result<Option<AzureSays>, LedgerError> {
     let request_id = cells.text_or_null("says_request_id")?;
     let Some(code) = code else { return Ok(None) };
     Ok(Some(AzureSays { code, text: text.unwrap_or_default(), request_id }))
+}
+
+#[cfg(test)]
+mod tests {
+    use azslurm_core::attempt::Change;
+
+    use super::*;
+    use crate::sample::{ask, at, holder, leased, new_attempt, node, write};
+    use crate::{Ledger, Recorded, Take};
+
+    /// Nodes `n1` and `n2`; on each, attempts 1 and 2 gone, 3 refused, and on `n1` 4 and 5 under way.
+    fn with_history() -> (Ledger, Vec<Lease>) {
+        let (mut ledger, lease) = leased();
+        let front = lease.holder().clone();
+        let leases = write(&mut ledger, |writer| {
+            let other = writer.lease(&node("n2"), &ask(&front, Take::IfFree, 0, 1000))?;
+            let leases = vec![lease, other.granted().unwrap()];
+            for lease in &leases {
+                for number in [1, 2, 3] {
+                    run_to_the_end(writer, lease, number)?;
+                }
+            }
+            for number in [4, 5] {
+                let new = new_attempt("n1", number);
+                assert!(matches!(
+                    writer.intend(&leases[0], &new, at(50), at(60))?,
+                    Recorded::Done(_)
+                ));
+            }
+            Ok(leases)
+        });
+        (ledger, leases)
+    }
+
+    fn run_to_the_end(
+        writer: &mut Writer<'_>,
+        lease: &Lease,
+        number: i64,
+    ) -> Result<(), LedgerError> {
+        let new = new_attempt(lease.node().as_str(), number);
+        let why = EndReason::Suspended;
+        let changes = if number == 3 {
+            vec![Change::Refused(AzureSays::default())]
+        } else {
+            vec![Change::DeleteIntended { why, says: None }, Change::Gone]
+        };
+        let now = at(number);
+        assert!(matches!(writer.intend(lease, &new, now, now)?, Recorded::Done(_)));
+        for change in changes {
+            assert!(matches!(writer.record(lease, &new.vm, &change, now)?, Recorded::Done(_)));
+        }
+        Ok(())
+    }
+
+    fn numbers(attempts: &[Attempt]) -> Vec<(&str, i64)> {
+        attempts.iter().map(|it| (it.is.node.as_str(), it.is.attempt.number())).collect()
+    }
+
+    #[test]
+    fn the_attempts_of_nodes_are_the_unfinished_and_the_newest_ended() {
+        let (ledger, _) = with_history();
+        let asked = [node("n2"), node("n1"), node("n2"), node("n9")];
+        let found = ledger.attempts_of(&asked).unwrap();
+        assert_eq!(numbers(&found), [("n1", 3), ("n1", 4), ("n1", 5), ("n2", 3)]);
+        assert_eq!(numbers(&ledger.attempts_of(&[node("n2")]).unwrap()), [("n2", 3)]);
+        assert_eq!(ledger.attempts_of(&[]).unwrap(), []);
+    }
+
+    #[test]
+    fn unfinished_and_latest_are_what_they_say() {
+        let (ledger, leases) = with_history();
+        assert_eq!(numbers(&ledger.attempts_unfinished().unwrap()), [("n1", 4), ("n1", 5)]);
+        assert_eq!(numbers(&ledger.attempts_latest().unwrap()), [("n1", 5), ("n2", 3)]);
+        let of_holder = ledger.attempts_of_holder(leases[0].holder()).unwrap();
+        let (of_leases, of_attempts): (Vec<Lease>, Vec<Attempt>) = of_holder.into_iter().unzip();
+        assert_eq!(numbers(&of_attempts), [("n1", 4), ("n1", 5)]);
+        assert_eq!(of_leases, [leases[0].clone(), leases[0].clone()]);
+        assert_eq!(ledger.attempts_of_holder(&holder("nobody")).unwrap(), []);
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_of_each_node_and_all_that_is_unfinished() {
+        let (mut ledger, _) = with_history();
+        assert_eq!(write(&mut ledger, |writer| writer.prune_attempts(at(2))), 2);
+        assert_eq!(write(&mut ledger, |writer| writer.prune_attempts(at(1000))), 3);
+        assert_eq!(write(&mut ledger, |writer| writer.prune_attempts(at(1000))), 0);
+        assert_eq!(numbers(&ledger.attempts_latest().unwrap()), [("n1", 5), ("n2", 3)]);
+        assert_eq!(ledger.attempts_unfinished().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn ten_thousand_nodes_are_one_transaction_and_one_question() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let names: Vec<String> = (1..=10_000).map(|number| format!("n{number}")).collect();
+        let nodes: Vec<NodeName> = names.iter().map(|name| node(name)).collect();
+        let front = holder("front");
+        write(&mut ledger, |writer| {
+            let answers = writer.leases_take(&nodes, &ask(&front, Take::IfFree, 0, 1000))?;
+            for (name, answer) in names.iter().zip(answers) {
+                let lease = answer.granted().expect("the ledger was empty");
+                let recorded = writer.intend(&lease, &new_attempt(name, 1), at(1), at(60))?;
+                assert_eq!(recorded, Recorded::Done(AttemptState::Intended));
+            }
+            Ok(())
+        });
+        assert_eq!(ledger.transactions(), 1);
+        assert_eq!(ledger.attempts_of(&nodes).unwrap().len(), 10_000);
+        assert_eq!(ledger.attempts_of_holder(&front).unwrap().len(), 10_000);
+    }
+
+    /// Without an index each of these would read the whole table: of history that is a year long.
+    #[test]
+    fn no_question_about_attempts_reads_the_whole_table() {
+        let (ledger, _) = with_history();
+        let questions = [
+            select!("", "FROM attempts AS a WHERE a.vm = ?1"),
+            select!("", "FROM attempts AS a WHERE a.ended_at IS NULL ORDER BY a.node, a.attempt"),
+            "SELECT node, attempt, state FROM attempts WHERE node = ?1
+             ORDER BY attempt DESC LIMIT 1",
+        ];
+        for question in questions {
+            let mut statement =
+                ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+            let parameters = statement.parameter_count();
+            let plan: Vec<String> = statement
+                .query_map(rusqlite::params_from_iter(vec!["x"; parameters]), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(plan.iter().any(|step| step.contains("USING INDEX")), "{question}: {plan:?}");
+        }
+    }
+
+    #[test]
+    fn what_we_would_not_have_written_is_damage_and_says_where() {
+        let cases = [
+            ("state = 'exploded'", "has state \"exploded\""),
+            ("why = 'boredom'", "has why \"boredom\""),
+            ("node = 'a/b'", "has node \"a/b\""),
+            ("jobs = '{}'", "has jobs \"{}\""),
+            ("attempt = -1", "has attempt \"-1\""),
+            ("is_spot = 7", "has is_spot \"7\""),
+            ("region = 'west europe'", "has region \"west europe\""),
+            ("ended_at = 5", "has ended_at"),
+        ];
+        for (assignment, words) in cases {
+            let (ledger, _) = with_history();
+            let vm = new_attempt("n1", 4).vm;
+            ledger
+                .connection
+                .execute(&format!("UPDATE attempts SET {assignment} WHERE vm = '{vm}'"), ())
+                .unwrap();
+            let error = ledger.attempt(&vm).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, LedgerError::Damaged { .. }), "{text}");
+            assert!(text.contains(words) && text.contains(vm.as_str()), "{text}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Budgets: how many calls of one kind may still be sent. Their arithmetic is not here: who sends reads a
-//! budget and writes it back in one transaction.
+//! Budgets: how many calls of one kind may still be sent. Their arithmetic is not here: who sends
+//! reads a budget and writes it back in one transaction.
 
 use azslurm_core::Timestamp;
 
@@ -9,7 +9,8 @@ use crate::{LedgerError, Reader, Writer};
 /// What is left of one budget.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Budget {
-    /// Principal, subscription and kind of call, or bucket and region, in the words of who sends. The key.
+    /// Principal, subscription and kind of call, or bucket and region, in the words of who sends.
+    /// The key.
     pub name: String,
     /// Calls left, as known at `at`.
     pub tokens: f64,
@@ -67,4 +68,25 @@ fn read(cells: &mut Cells<'_>) -> Result<Budget, LedgerError> {
         at: cells.time("at")?,
         closed_until: cells.time_or_null("closed_until")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ledger;
+    use crate::sample::{at, write};
+
+    #[test]
+    fn a_budget_is_what_was_written_last() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        assert_eq!(ledger.budget("arm-writes").unwrap(), None);
+        let full =
+            Budget { name: "arm-writes".into(), tokens: 200.0, at: at(1), closed_until: None };
+        let closed = Budget { tokens: 0.25, at: at(2), closed_until: Some(at(30)), ..full.clone() };
+        for budget in [full, closed.clone()] {
+            write(&mut ledger, |writer| writer.set_budget(&budget));
+            assert_eq!(ledger.budget("arm-writes").unwrap(), Some(budget));
+        }
+        assert_eq!(ledger.budgets().unwrap(), [closed]);
+    }
 }

@@ -9,7 +9,8 @@ use rusqlite::ErrorCode;
 pub enum LedgerError {
     /// [`crate::Ledger::open_existing`] found no file.
     #[error(
-        "there is no ledger at {path}: no program of azslurm has run yet, or `path` in [ledger] names another file"
+        "there is no ledger at {path}: no program of azslurm has run yet, or `path` in [ledger] \
+         names another file"
     )]
     Missing {
         /// Where it was looked for.
@@ -17,8 +18,8 @@ pub enum LedgerError {
     },
     /// The directory of the ledger does not exist.
     #[error(
-        "the ledger's directory {directory} does not exist: create it for SlurmUser, for example with \
-         `install -d -m 0700 -o slurm -g slurm {directory}`, or set `path` in [ledger]"
+        "the ledger's directory {directory} does not exist: create it for SlurmUser, for example \
+         with `install -d -m 0700 -o slurm -g slurm {directory}`, or set `path` in [ledger]"
     )]
     NoDirectory {
         /// The directory.
@@ -26,8 +27,8 @@ pub enum LedgerError {
     },
     /// The file cannot be opened, or not be created.
     #[error(
-        "the ledger {path} cannot be opened: it and its directory must belong to SlurmUser, and this program \
-         must run as SlurmUser or root"
+        "the ledger {path} cannot be opened: it and its directory must belong to SlurmUser, and \
+         this program must run as SlurmUser or root"
     )]
     Unreadable {
         /// The file.
@@ -38,8 +39,8 @@ pub enum LedgerError {
     },
     /// The file can be read, but not written.
     #[error(
-        "the ledger {path} cannot be written: it and its directory must belong to SlurmUser, on a disk that is \
-         mounted for writing, and this program must run as SlurmUser or root"
+        "the ledger {path} cannot be written: it and its directory must belong to SlurmUser, on a \
+         disk that is mounted for writing, and this program must run as SlurmUser or root"
     )]
     Unwritable {
         /// The file.
@@ -47,8 +48,9 @@ pub enum LedgerError {
     },
     /// Something else than an SQLite file.
     #[error(
-        "{path} is not a ledger, nor any SQLite file: set `path` in [ledger] to another file, or, if this was the \
-         ledger, move it away and run `azslurm-sync rebuild` (VMs carry tags: only history is lost)"
+        "{path} is not a ledger, nor any SQLite file: set `path` in [ledger] to another file, or, \
+         if this was the ledger, move it away: a new one is made, and \
+         VMs are found again by their tags, so only history is lost"
     )]
     NotALedger {
         /// The file.
@@ -56,8 +58,8 @@ pub enum LedgerError {
     },
     /// An SQLite file of another program.
     #[error(
-        "{path} is the SQLite file of another program (application id {application_id:#x}): set `path` in \
-         [ledger] to another file"
+        "{path} is the SQLite file of another program (application id {application_id:#x}): set \
+         `path` in [ledger] to another file"
     )]
     Foreign {
         /// The file.
@@ -67,9 +69,9 @@ pub enum LedgerError {
     },
     /// A ledger whose schema we do not know yet.
     #[error(
-        "the ledger {path} was made by a newer azslurm (schema {found}, this program knows up to {known}): \
-         upgrade this package, or move the file away and run `azslurm-sync rebuild` (VMs carry tags: only \
-         history is lost)"
+        "the ledger {path} was made by a newer azslurm (schema {found}, this program knows up to \
+         {known}): upgrade this package, or move the file and the -wal and -shm files beside it \
+         away: a new one is made, and VMs are found again by their tags, so only history is lost"
     )]
     Newer {
         /// The file.
@@ -81,8 +83,8 @@ pub enum LedgerError {
     },
     /// SQLite says that the file is corrupt.
     #[error(
-        "the ledger {path} is corrupt: move it and the -wal and -shm files beside it away and run `azslurm-sync \
-         rebuild` (VMs carry tags: only history is lost)"
+        "the ledger {path} is corrupt: move it and the -wal and -shm files beside it away: \
+         a new one is made, and VMs are found again by their tags, so only history is lost"
     )]
     Corrupt {
         /// The file.
@@ -93,8 +95,9 @@ pub enum LedgerError {
     },
     /// A value that we would never have written.
     #[error(
-        "the ledger {path} is damaged ({table} {row:?} has {column} {found}): move it and the -wal and -shm files \
-         beside it away and run `azslurm-sync rebuild` (VMs carry tags: only history is lost)"
+        "the ledger {path} is damaged ({table} {row:?} has {column} {found}): move it and the -wal \
+         and -shm files beside it away: a new one is made, and VMs are found again \
+         by their tags, so only history is lost"
     )]
     Damaged {
         /// The file.
@@ -110,8 +113,8 @@ pub enum LedgerError {
     },
     /// Another program did not let us write for [`crate::BUSY_TIMEOUT`].
     #[error(
-        "the ledger {path} was locked by another program for {seconds} s while {doing}: see who holds it with \
-         `fuser {path}`; nothing was written"
+        "the ledger {path} was locked by another program for {seconds} s while {doing}: see who \
+         holds it with `fuser {path}`; nothing was written"
     )]
     Busy {
         /// The file.
@@ -126,7 +129,8 @@ pub enum LedgerError {
     },
     /// The disk is full, or a quota is used up.
     #[error(
-        "no space is left for the ledger {path} while {doing}: free some on its disk; nothing was written"
+        "no space is left for the ledger {path} while {doing}: free some on its disk; nothing was \
+         written"
     )]
     Full {
         /// The file.

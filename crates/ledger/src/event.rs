@@ -1,4 +1,5 @@
-//! Events: the history for people. Only appended to; pruned by age and count. Nothing is ever decided by them.
+//! Events: the history for people. Only appended to; pruned by age and count. Nothing is ever
+//! decided by them.
 
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use rusqlite::types::Value;
 use crate::reader::{Cells, Query};
 use crate::{LedgerError, Reader, Writer};
 
-/// How many events a question answers when it does not say: a screen that a person still scrolls through.
+/// How many events a question answers when it does not say: a screen that a person still scrolls
+/// through.
 pub const EVENTS_SHOWN_DEFAULT: usize = 1000;
 
-/// At most this many rows are pruned in one transaction (some tens of milliseconds), because all writers wait
-/// for it; the next pass goes on.
+/// At most this many rows are pruned in one transaction (some tens of milliseconds), because all
+/// writers wait for it; the next pass goes on.
 pub const ROWS_PRUNED_MAX: u32 = 20_000;
 
 /// Longer texts are cut: Azure repeats whole requests in some messages.
@@ -172,4 +174,119 @@ fn read(cells: &mut Cells<'_>) -> Result<Event, LedgerError> {
         request_id: cells.text_or_null("request_id")?,
         text: cells.text("text")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ledger;
+    use crate::sample::{at, leased, new_attempt, node, write};
+
+    fn texts(ledger: &Ledger, filter: &EventFilter) -> Vec<String> {
+        ledger.events(filter).unwrap().into_iter().map(|event| event.text).collect()
+    }
+
+    fn numbered(count: i64) -> Ledger {
+        let mut ledger = Ledger::in_memory().unwrap();
+        write(&mut ledger, |writer| {
+            (0..count).try_for_each(|number| {
+                writer.event(&Event::new(at(number), "test", number.to_string()))
+            })
+        });
+        ledger
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_was() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let event = Event {
+            at: at(5),
+            kind: "test".into(),
+            node: Some(node("n1")),
+            vm: Some(new_attempt("n1", 1).vm),
+            job: Some(JobId(u32::MAX)),
+            site: Some("west".parse().unwrap()),
+            request_id: Some("r".into()),
+            text: "what happened".into(),
+        };
+        write(&mut ledger, |writer| writer.event(&event));
+        assert_eq!(ledger.events(&EventFilter::default()).unwrap(), [event]);
+    }
+
+    #[test]
+    fn events_are_asked_by_node_vm_job_and_time() {
+        let (mut ledger, lease) = leased();
+        write(&mut ledger, |writer| {
+            let _ = writer.intend(&lease, &new_attempt("n1", 1), at(1), at(2))?;
+            let mut other = Event::new(at(5), "test", "other");
+            other.node = Some(node("n2"));
+            other.job = Some(JobId(8));
+            writer.event(&other)
+        });
+        let all = EventFilter::default;
+        let intent = "to make a spot Standard_D4s_v5 in westeurope zone 2".to_owned();
+        let vm = new_attempt("n1", 1).vm.as_str().to_uppercase().parse().unwrap();
+        let mine = [
+            EventFilter { node: Some(node("n1")), ..all() },
+            EventFilter { vm: Some(vm), ..all() },
+            EventFilter { job: Some(JobId(7)), ..all() },
+            // The second job that waited for the attempt.
+            EventFilter { job: Some(JobId(9)), ..all() },
+        ];
+        for filter in mine {
+            assert_eq!(texts(&ledger, &filter), [intent.clone()], "{filter:?}");
+        }
+        let others = [
+            EventFilter { job: Some(JobId(8)), ..all() },
+            EventFilter { since: Some(at(5)), ..all() },
+            EventFilter { limit: 1, ..all() },
+        ];
+        for filter in others {
+            assert_eq!(texts(&ledger, &filter), ["other"], "{filter:?}");
+        }
+        let none = EventFilter { node: Some(node("n1")), job: Some(JobId(8)), ..all() };
+        assert_eq!(texts(&ledger, &none), [""; 0]);
+    }
+
+    #[test]
+    fn the_newest_are_answered_and_the_oldest_is_first() {
+        let ledger = numbered(10);
+        let filter = EventFilter { limit: 3, ..EventFilter::default() };
+        assert_eq!(texts(&ledger, &filter), ["7", "8", "9"]);
+    }
+
+    #[test]
+    fn pruning_is_by_age_and_by_count() {
+        let mut ledger = numbered(10);
+        let prune = |ledger: &mut Ledger, age, count| {
+            write(ledger, |writer| writer.prune_events(at(10), Duration::from_millis(age), count))
+        };
+        assert_eq!(prune(&mut ledger, 100, 10), 0);
+        assert_eq!(prune(&mut ledger, 8, 100), 2);
+        assert_eq!(texts(&ledger, &EventFilter::default())[0], "2");
+        assert_eq!(prune(&mut ledger, 100, 3), 5);
+        assert_eq!(texts(&ledger, &EventFilter::default()), ["7", "8", "9"]);
+        assert_eq!(prune(&mut ledger, 100, 0), 3);
+    }
+
+    #[test]
+    fn one_pruning_is_bounded() {
+        let beyond = 7;
+        let mut ledger = numbered(i64::from(ROWS_PRUNED_MAX) + beyond);
+        let age = Duration::from_secs(0);
+        let prune = |ledger: &mut Ledger| {
+            write(ledger, |writer| writer.prune_events(at(1_000_000), age, u64::MAX))
+        };
+        assert_eq!(prune(&mut ledger), ROWS_PRUNED_MAX as usize);
+        assert_eq!(prune(&mut ledger), usize::try_from(beyond).unwrap());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let long = "é".repeat(TEXT_LENGTH_MAX + 5);
+        write(&mut ledger, |writer| writer.event(&Event::new(at(1), "test", long)));
+        let kept = texts(&ledger, &EventFilter::default()).remove(0);
+        assert_eq!(kept, "é".repeat(TEXT_LENGTH_MAX));
+    }
 }

@@ -8,7 +8,8 @@ use crate::{LedgerError, Reader, Writer};
 /// Something that is not to be tried for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// What is held: SKU and zone, quota of a family and region, … in the words of who made it. The key.
+    /// What is held: SKU and zone, quota of a family and region, … in the words of who made it. The
+    /// key.
     pub scope: String,
     /// Why, as a word that we match on.
     pub code: String,
@@ -18,7 +19,8 @@ pub struct Hold {
     pub strikes: u32,
     /// Since when.
     pub since: Timestamp,
-    /// Until when; from then on it does not hold, but its strikes are remembered until it is pruned.
+    /// Until when; from then on it does not hold, but its strikes are remembered until it is
+    /// pruned.
     pub until: Timestamp,
 }
 
@@ -87,4 +89,51 @@ fn read(cells: &mut Cells<'_>) -> Result<Hold, LedgerError> {
         since: cells.time("since")?,
         until: cells.time("until")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ledger;
+    use crate::sample::{at, write};
+
+    #[test]
+    fn a_hold_holds_until_its_time_and_its_strikes_are_remembered() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let first = Hold {
+            scope: "Standard_D4s_v5 westeurope 2".into(),
+            code: "zone-full".into(),
+            text: "no room".into(),
+            strikes: 1,
+            since: at(0),
+            until: at(10),
+        };
+        write(&mut ledger, |writer| writer.hold(&first));
+        assert_eq!(ledger.holds(at(9)).unwrap(), [first.clone()]);
+        assert_eq!(ledger.holds(at(10)).unwrap(), []);
+        assert_eq!(ledger.hold_of(&first.scope).unwrap(), Some(first.clone()));
+        let second = Hold { strikes: 2, since: at(11), until: at(40), ..first.clone() };
+        write(&mut ledger, |writer| writer.hold(&second));
+        assert_eq!(ledger.holds(at(12)).unwrap(), [second.clone()]);
+        assert_eq!(write(&mut ledger, |writer| writer.prune_holds(at(40))), 0);
+        assert_eq!(write(&mut ledger, |writer| writer.prune_holds(at(41))), 1);
+        assert_eq!(ledger.hold_of(&first.scope).unwrap(), None);
+    }
+
+    #[test]
+    fn a_hold_that_is_taken_away_is_forgotten() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let hold = Hold {
+            scope: "image".into(),
+            code: "image-not-found".into(),
+            text: String::new(),
+            strikes: 0,
+            since: at(0),
+            until: at(10),
+        };
+        write(&mut ledger, |writer| writer.hold(&hold));
+        assert!(write(&mut ledger, |writer| writer.unhold("image")));
+        assert!(!write(&mut ledger, |writer| writer.unhold("image")));
+        assert_eq!(ledger.holds(at(1)).unwrap(), []);
+    }
 }

@@ -6,8 +6,8 @@
 //!                    └───┘  another holder, after expiry or by Seize: generation + 1
 //! ```
 //!
-//! A [`Lease`] can only be made here. It is the proof that every change of an attempt asks for; whether it still
-//! holds is looked up in the transaction that writes, never remembered.
+//! A [`Lease`] can only be made here. It is the proof that every change of an attempt asks for;
+//! whether it still holds is looked up in the transaction that writes, never remembered.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,8 +32,8 @@ pub struct Holder(String);
 pub struct HolderError(String);
 
 impl Holder {
-    /// The holder of a run that started `now` as process `pid`. Characters of `program` that are not allowed
-    /// become `-`.
+    /// The holder of a run that started `now` as process `pid`. Characters of `program` that are
+    /// not allowed become `-`.
     pub fn new(program: &str, now: Timestamp, pid: u32) -> Holder {
         let allowed = |byte| if is_allowed(byte) { char::from(byte) } else { '-' };
         let program: String = program.bytes().take(PROGRAM_LENGTH_MAX).map(allowed).collect();
@@ -70,8 +70,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The right to change one node's VMs. Only the ledger makes one. Whether it still holds is seen when it is
-/// used.
+/// The right to change one node's VMs. Only the ledger makes one. Whether it still holds is seen
+/// when it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     node: NodeName,
@@ -140,7 +140,8 @@ pub struct LeaseAsk<'holder> {
 /// The answer to a wish for a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseAnswer {
-    /// Here it is; to a holder that had it already with the same generation and at least the old expiry.
+    /// Here it is; to a holder that had it already with the same generation and at least the old
+    /// expiry.
     Granted(Lease),
     /// Another holder has it and is alive.
     HeldBy {
@@ -259,8 +260,8 @@ impl Writer<'_> {
         nodes.iter().map(|node| self.lease(node, ask)).collect()
     }
 
-    /// Lets a lease last at least until a time, also when it has expired and nobody took it. `false`: it is
-    /// lost, another has it or had it.
+    /// Lets a lease last at least until a time, also when it has expired and nobody took it.
+    /// `false`: it is lost, another has it or had it.
     pub fn renew(&mut self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError> {
         let changed = self.change(
             "renewing a lease",
@@ -311,4 +312,115 @@ pub(crate) fn read_lease(cells: &mut Cells<'_>) -> Result<Lease, LedgerError> {
         generation: cells.integer("generation")?,
         until: cells.time("until")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{ask, at, holder, leased, node, write};
+    use crate::{EventFilter, Ledger};
+
+    fn take(ledger: &mut Ledger, ask: &LeaseAsk<'_>) -> LeaseAnswer {
+        write(ledger, |writer| writer.lease(&node("n1"), ask))
+    }
+
+    #[test]
+    fn a_living_holder_keeps_its_lease_from_those_who_ask_politely() {
+        let (mut ledger, lease) = leased();
+        let other = holder("other");
+        let answer = take(&mut ledger, &ask(&other, Take::IfFree, 999, 5000));
+        let held = LeaseAnswer::HeldBy { holder: holder("front"), until: at(1000) };
+        assert_eq!(answer, held);
+        assert!(ledger.is_held(&lease, at(999)).unwrap());
+        let answer = take(&mut ledger, &ask(&other, Take::IfFree, 1000, 5000));
+        let granted = answer.granted().unwrap();
+        assert_eq!((granted.generation(), granted.until()), (2, at(5000)));
+        assert!(!ledger.is_held(&lease, at(999)).unwrap());
+    }
+
+    #[test]
+    fn a_lease_ends_at_its_time() {
+        let (ledger, lease) = leased();
+        assert!(ledger.is_held(&lease, at(999)).unwrap());
+        assert!(!ledger.is_held(&lease, at(1000)).unwrap());
+    }
+
+    #[test]
+    fn seizing_takes_the_lease_from_a_living_holder_and_is_told() {
+        let (mut ledger, lease) = leased();
+        let suspend = holder("suspend");
+        let seized = take(&mut ledger, &ask(&suspend, Take::Seize, 10, 500)).granted().unwrap();
+        assert_eq!((seized.generation(), seized.until()), (2, at(500)));
+        assert!(!ledger.is_held(&lease, at(11)).unwrap());
+        assert!(!write(&mut ledger, |writer| writer.renew(&lease, at(9000))));
+        write(&mut ledger, |writer| writer.release(&lease));
+        assert!(ledger.is_held(&seized, at(11)).unwrap());
+        let events = ledger.events(&EventFilter::default()).unwrap();
+        let words: Vec<_> = events.iter().map(|event| (&*event.kind, &*event.text)).collect();
+        assert_eq!(words, [("lease-seized", "suspend takes the lease from front")]);
+    }
+
+    #[test]
+    fn asking_again_renews_and_never_shortens() {
+        let (mut ledger, lease) = leased();
+        let front = holder("front");
+        for (now, until, expected) in [(1, 400, 1000), (2, 2000, 2000), (3000, 4000, 4000)] {
+            let answer = take(&mut ledger, &ask(&front, Take::IfFree, now, until));
+            let again = answer.granted().unwrap();
+            assert_eq!((again.generation(), again.until()), (1, at(expected)));
+        }
+        assert!(write(&mut ledger, |writer| writer.renew(&lease, at(3500))));
+        assert!(ledger.is_held(&lease, at(3999)).unwrap());
+        assert!(write(&mut ledger, |writer| writer.renew(&lease, at(9000))));
+        assert!(ledger.is_held(&lease, at(8999)).unwrap());
+    }
+
+    #[test]
+    fn the_generation_grows_also_over_a_release() {
+        let (mut ledger, lease) = leased();
+        write(&mut ledger, |writer| writer.release(&lease));
+        assert_eq!(ledger.leases().unwrap(), []);
+        assert!(!ledger.is_held(&lease, at(1)).unwrap());
+        let front = holder("front");
+        let again = take(&mut ledger, &ask(&front, Take::IfFree, 1, 100)).granted().unwrap();
+        assert_eq!(again.generation(), 2);
+        // A lease that was released is not held again when its holder takes a new one.
+        assert!(!ledger.is_held(&lease, at(2)).unwrap());
+        assert!(ledger.is_held(&again, at(2)).unwrap());
+    }
+
+    #[test]
+    fn a_driver_finds_and_gives_back_what_its_front_took() {
+        let (mut ledger, lease) = leased();
+        let front = holder("front");
+        let nodes = [node("n3"), node("n1"), node("n2")];
+        let answers = write(&mut ledger, |writer| {
+            writer.leases_take(&nodes, &ask(&front, Take::IfFree, 5, 1000))
+        });
+        let taken: Vec<_> = answers.into_iter().map(|answer| answer.granted().unwrap()).collect();
+        assert_eq!(
+            taken.iter().map(Lease::node).collect::<Vec<_>>(),
+            nodes.iter().collect::<Vec<_>>()
+        );
+        let found = ledger.leases_of_holder(&front).unwrap();
+        assert_eq!(found, [lease, taken[2].clone(), taken[0].clone()]);
+        assert_eq!(write(&mut ledger, |writer| writer.release_holder(&front)), 3);
+        assert_eq!(ledger.leases_of_holder(&front).unwrap(), []);
+        assert_eq!(ledger.leases().unwrap(), []);
+    }
+
+    #[test]
+    fn a_holder_is_a_word_that_can_be_handed_over() {
+        let named = Holder::new("azslurm resume/1", at(0), 4711);
+        assert_eq!(
+            named.as_str(),
+            format!("azslurm-resume-1-{}-4711", AttemptId::next(at(0), None))
+        );
+        assert_eq!(named.as_str().parse::<Holder>().unwrap(), named);
+        let longest = Holder::new(&"x".repeat(200), at(0), u32::MAX);
+        assert!(longest.as_str().parse::<Holder>().is_ok());
+        for bad in ["", "a b", "a\n", "é", "a'b", &"x".repeat(65)] {
+            assert!(bad.parse::<Holder>().is_err(), "{bad:?}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Opening: the one place that opens SQLite. It refuses every file that is not a ledger of ours before it
-//! changes anything in it, and must never repair one.
+//! Opening: the one place that opens SQLite. It refuses every file that is not a ledger of ours
+//! before it changes anything in it, and must never repair one.
 
 use std::fs;
 use std::io;
@@ -14,18 +14,20 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::{LedgerError, Reader};
 
-/// How long a writer waits for the others. SQLite's waiting is unfair: with 8 writers on a slow disk single
-/// waits of 6 s were seen (STACK, SQLite), so this is several times that, and a program that waits longer
-/// should say so rather than hang.
+/// How long a writer waits for the others. SQLite's waiting is unfair: with 8 writers on a slow
+/// disk single waits of 6 s were seen (STACK, SQLite), so this is several times that, and a program
+/// that waits longer should say so rather than hang.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `application_id` of the file's header: "azSl".
 const APPLICATION_ID: i32 = 0x617a_536c;
 
-/// Who may read the file: SlurmUser and its group. No secret is in it, but operation addresses and node names.
+/// Who may read the file: SlurmUser and its group. No secret is in it, but operation addresses and
+/// node names.
 const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);
 
-/// Between tries to turn on WAL, where SQLite does not wait by itself. It happens once in a file's life.
+/// Between tries to turn on WAL, where SQLite does not wait by itself. It happens once in a file's
+/// life.
 const WAL_TRY_PAUSE: Duration = Duration::from_millis(5);
 
 /// More than the crate has different statements, so that none is ever prepared twice.
@@ -90,8 +92,9 @@ fn unreadable(path: &Path, error: io::Error) -> LedgerError {
     LedgerError::Unreadable { path: path.to_owned(), source: Box::new(error) }
 }
 
-/// Makes the empty file. By mknod and not by open: closing a descriptor of the file would end the locks of
-/// every other connection that this process has to it (POSIX; sqlite.org/howtocorrupt.html, 2.2).
+/// Makes the empty file. By mknod and not by open: closing a descriptor of the file would end the
+/// locks of every other connection that this process has to it (POSIX;
+/// sqlite.org/howtocorrupt.html, 2.2).
 fn create(path: &Path) -> Result<(), LedgerError> {
     match mknod(path, SFlag::S_IFREG, FILE_MODE, 0) {
         Ok(()) => give_to_owner_of_directory(path).map_err(|error| unreadable(path, error)),
@@ -111,7 +114,8 @@ fn give_to_owner_of_directory(path: &Path) -> io::Result<()> {
 }
 
 fn connect(path: &Path) -> Result<Reader, LedgerError> {
-    // No CREATE: the file is there, and if somebody moves it away now, no other with another mode must appear.
+    // No CREATE: the file is there, and if somebody moves it away now, no other with another mode
+    // must appear.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| LedgerError::of(path, "opening it", error))?;
@@ -140,7 +144,8 @@ fn prepare(reader: Reader) -> Result<Reader, LedgerError> {
 /// The file's schema, 0 for an empty file. Any file that is not ours, or newer, is refused.
 fn schema_of(reader: &Reader) -> Result<i64, LedgerError> {
     let path = reader.path.clone();
-    // One statement, so that another process that just makes the ledger is seen before or after, not between.
+    // One statement, so that another process that just makes the ledger is seen before or after,
+    // not between.
     let (application_id, schema, objects): (i32, i64, i64) = reader
         .connection
         .query_row(
@@ -160,8 +165,8 @@ fn schema_of(reader: &Reader) -> Result<i64, LedgerError> {
     Ok(schema)
 }
 
-/// WAL is kept in the file's header: only the first process of a file's life really turns it on. SQLite answers
-/// "busy" at once, without waiting, when two do so at the same moment.
+/// WAL is kept in the file's header: only the first process of a file's life really turns it on.
+/// SQLite answers "busy" at once, without waiting, when two do so at the same moment.
 fn turn_on_wal(reader: &Reader) -> Result<(), LedgerError> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -179,7 +184,8 @@ fn turn_on_wal(reader: &Reader) -> Result<(), LedgerError> {
     }
 }
 
-/// Each migration in a transaction of its own, which looks again whether another process was faster.
+/// Each migration in a transaction of its own, which looks again whether another process was
+/// faster.
 fn migrate(reader: &Reader) -> Result<(), LedgerError> {
     for (number, sql) in (1i64..).zip(MIGRATIONS) {
         let failed = reader.while_("bringing its schema up to date");
@@ -216,4 +222,236 @@ fn check_tables(reader: &Reader) -> Result<(), LedgerError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::sample::{at, write};
+    use crate::{Event, EventFilter, Ledger};
+
+    fn place() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.db");
+        (directory, path)
+    }
+
+    /// Opening is refused in both ways, with these words, and the file stays as it was.
+    fn refused(path: &Path, words: &str) {
+        let before = fs::read(path).ok();
+        for opened in [Ledger::open(path), Ledger::open_existing(path)] {
+            let text = opened.unwrap_err().to_string();
+            assert!(text.contains(words), "{text}");
+            assert!(text.contains(path.to_str().unwrap()), "{text}");
+            assert!(!text.contains("  "), "{text}");
+        }
+        assert_eq!(fs::read(path).ok(), before);
+    }
+
+    #[test]
+    fn a_new_ledger_may_be_read_by_slurms_group_and_by_nobody_else() {
+        let (_directory, path) = place();
+        drop(Ledger::open(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let again = Ledger::open(&path).unwrap();
+        assert_eq!(schema_of(&again).unwrap(), SCHEMA);
+        let pragma = |name: &str| -> String {
+            let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+            again.connection.query_row(&sql, (), |row| row.get(0)).unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "wal");
+        assert_eq!(pragma("synchronous"), "2");
+        assert_eq!(pragma("foreign_keys"), "1");
+        assert_eq!(pragma("application_id"), APPLICATION_ID.to_string());
+    }
+
+    #[test]
+    fn what_was_committed_is_there_when_the_ledger_is_opened_again() {
+        let (_directory, path) = place();
+        let mut ledger = Ledger::open(&path).unwrap();
+        write(&mut ledger, |writer| writer.event(&Event::new(at(1), "test", "kept")));
+        drop(ledger);
+        let again = Ledger::open_existing(&path).unwrap();
+        assert_eq!(again.events(&EventFilter::default()).unwrap()[0].text, "kept");
+    }
+
+    #[test]
+    fn a_ledger_whose_maker_was_killed_before_its_first_write_is_finished() {
+        for open in [Ledger::open, Ledger::open_existing] {
+            let (_directory, path) = place();
+            fs::write(&path, b"").unwrap();
+            assert_eq!(schema_of(&open(&path).unwrap()).unwrap(), SCHEMA);
+        }
+    }
+
+    #[test]
+    fn looking_at_a_ledger_that_is_not_there_does_not_make_one() {
+        let (_directory, path) = place();
+        let error = Ledger::open_existing(&path).unwrap_err();
+        assert!(matches!(error, LedgerError::Missing { .. }));
+        assert!(error.to_string().contains("no program of azslurm has run yet"));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named_with_the_way_to_make_it() {
+        let (directory, _) = place();
+        let missing = directory.path().join("azslurm");
+        let error = Ledger::open(&missing.join("ledger.db")).unwrap_err().to_string();
+        let way = format!("install -d -m 0700 -o slurm -g slurm {}`", missing.display());
+        assert!(error.contains(&way), "{error}");
+        assert!(!missing.exists());
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_ledger() {
+        let (directory, path) = place();
+        refused(directory.path(), "is not a ledger");
+        nix::unistd::mkfifo(&path, Mode::S_IRUSR).unwrap();
+        let error = Ledger::open(&path).unwrap_err();
+        assert!(matches!(error, LedgerError::NotALedger { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_sqlite_is_refused() {
+        for content in ["hello\n".to_owned(), "NodeName=n1\n".repeat(1000)] {
+            let (_directory, path) = place();
+            fs::write(&path, content).unwrap();
+            refused(&path, "is not a ledger, nor any SQLite file: set `path` in [ledger]");
+        }
+    }
+
+    #[test]
+    fn the_file_of_another_program_is_refused_and_not_touched() {
+        let makes = [
+            ("PRAGMA application_id = 7; CREATE TABLE t (x);", "(application id 0x7)"),
+            ("CREATE TABLE t (x);", "(application id 0x0)"),
+            ("PRAGMA user_version = 3;", "(application id 0x0)"),
+            ("PRAGMA application_id = 7;", "is the SQLite file of another program"),
+        ];
+        for (sql, words) in makes {
+            let (_directory, path) = place();
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            refused(&path, words);
+        }
+    }
+
+    #[test]
+    fn a_ledger_from_the_future_is_refused_with_both_schemas() {
+        let (_directory, path) = place();
+        drop(Ledger::open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+        refused(
+            &path,
+            &format!("newer azslurm (schema 7, this program knows up to {SCHEMA}): upgrade this"),
+        );
+    }
+
+    #[test]
+    fn a_ledger_without_one_of_its_tables_is_damaged() {
+        let (_directory, path) = place();
+        drop(Ledger::open(&path).unwrap());
+        Connection::open(&path).unwrap().execute_batch("DROP TABLE holds").unwrap();
+        refused(&path, "is damaged (sqlite_schema \"holds\" has name no such table)");
+    }
+
+    #[test]
+    fn a_torn_ledger_is_corrupt() {
+        let (_directory, path) = place();
+        drop(Ledger::open(&path).unwrap());
+        let whole = fs::read(&path).unwrap();
+        // The first page says that there are more.
+        fs::write(&path, &whole[..4096]).unwrap();
+        refused(&path, "is corrupt: move it and the -wal and -shm files beside it away");
+    }
+
+    #[test]
+    fn corruption_deep_inside_is_said_when_it_is_met() {
+        let (_directory, path) = place();
+        drop(Ledger::open(&path).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        // All pages after those of the schema.
+        let pages_kept = 3 * 4096;
+        bytes[pages_kept..].fill(0xa5);
+        fs::write(&path, &bytes).unwrap();
+        let corrupt = Ledger::open(&path).and_then(|ledger| {
+            ledger.leases()?;
+            ledger.attempts_latest()?;
+            ledger.events(&EventFilter::default())
+        });
+        let error = corrupt.unwrap_err();
+        assert!(matches!(error, LedgerError::Corrupt { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_lock_that_does_not_end_is_said_with_what_waited() {
+        let (_directory, path) = place();
+        let one = Ledger::open(&path).unwrap();
+        let mut other = Ledger::open(&path).unwrap();
+        other.connection.busy_timeout(Duration::ZERO).unwrap();
+        one.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let event = Event::new(at(1), "test", "late");
+        let error = other.write(|writer| writer.event(&event)).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, LedgerError::Busy { .. }), "{text}");
+        assert!(text.contains("locked by another program for 30 s while beginning"), "{text}");
+        // Reading goes on meanwhile, and writing afterwards.
+        assert_eq!(other.events(&EventFilter::default()).unwrap(), []);
+        one.connection.execute_batch("ROLLBACK").unwrap();
+        write(&mut other, |writer| writer.event(&event));
+    }
+
+    #[test]
+    fn a_full_disk_is_said_and_leaves_what_was() {
+        let (_directory, path) = place();
+        let mut ledger = Ledger::open(&path).unwrap();
+        let pages: i64 =
+            ledger.connection.query_row("PRAGMA page_count", (), |row| row.get(0)).unwrap();
+        ledger
+            .connection
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), (), |_| Ok(()))
+            .unwrap();
+        let error = ledger
+            .write(|writer| {
+                (0..1000).try_for_each(|number| {
+                    writer.event(&Event::new(at(number), "test", "x".repeat(1000)))
+                })
+            })
+            .unwrap_err();
+        assert!(matches!(error, LedgerError::Full { .. }), "{error}");
+        assert_eq!(ledger.events(&EventFilter::default()).unwrap(), []);
+    }
+
+    #[test]
+    fn threads_that_write_through_their_own_connections_lose_nothing() {
+        let (_directory, path) = place();
+        let (threads, each) = (8, 50);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                // Each opens anew for every write, as the programs do.
+                scope.spawn(|| {
+                    for _ in 0..each {
+                        let mut ledger = Ledger::open(&path).unwrap();
+                        write(&mut ledger, |writer| {
+                            let strikes = writer.hold_of("n")?.map_or(0, |hold| hold.strikes);
+                            writer.hold(&crate::Hold {
+                                scope: "n".into(),
+                                code: String::new(),
+                                text: String::new(),
+                                strikes: strikes + 1,
+                                since: at(0),
+                                until: at(1),
+                            })
+                        });
+                    }
+                });
+            }
+        });
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.hold_of("n").unwrap().unwrap().strikes, threads * each);
+    }
 }

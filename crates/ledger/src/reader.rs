@@ -1,4 +1,5 @@
-//! Reading rows into our types. What we would never have written is [`LedgerError::Damaged`], never a panic.
+//! Reading rows into our types. What we would never have written is [`LedgerError::Damaged`], never
+//! a panic.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -79,8 +80,8 @@ impl Reader {
     }
 }
 
-/// The cells of one row, read in the order of the statement's columns. Each read names its column, which is
-/// compared with the statement's: reading in another order is our own mistake.
+/// The cells of one row, read in the order of the statement's columns. Each read names its column,
+/// which is compared with the statement's: reading in another order is our own mistake.
 pub(crate) struct Cells<'row> {
     row: &'row Row<'row>,
     next: usize,

@@ -1,5 +1,6 @@
-//! The life of attempts: intend before the effect, record after it, each under a lease that still holds and each
-//! with its line of history. What a change means is core's table; nothing here chooses.
+//! The life of attempts: intend before the effect, record after it, each under a lease that still
+//! holds and each with its line of history. What a change means is core's table; nothing here
+//! chooses.
 
 use azslurm_core::Timestamp;
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason, NewAttempt};
@@ -13,21 +14,22 @@ use crate::{Event, Lease, LedgerError, Writer};
 pub enum Recorded {
     /// Written, or written already by the same word before; the state that the attempt is in.
     Done(AttemptState),
-    /// The lease expired, was released or belongs to another: nothing changed, and this writer must not go on.
+    /// The lease expired, was released or belongs to another: nothing changed, and this writer must
+    /// not go on.
     LeaseLost,
-    /// Something newer is known, which the change makes no sense after: nothing changed. The state that is in
-    /// the way.
+    /// Something newer is known, which the change makes no sense after: nothing changed. The state
+    /// that is in the way.
     Superseded(AttemptState),
     /// There is no such attempt: nothing changed.
     NoSuchAttempt,
 }
 
 impl Writer<'_> {
-    /// Writes the intent to make a VM, before its PUT is sent. `settles_at`: when a PUT that is sent under this
-    /// lease can no longer arrive in Azure.
+    /// Writes the intent to make a VM, before its PUT is sent. `settles_at`: when a PUT that is
+    /// sent under this lease can no longer arrive in Azure.
     ///
-    /// `Superseded` if the node has an attempt with this or a higher number (somebody else was faster). The
-    /// same intent twice is one.
+    /// `Superseded` if the node has an attempt with this or a higher number (somebody else was
+    /// faster). The same intent twice is one.
     pub fn intend(
         &mut self,
         lease: &Lease,
@@ -108,8 +110,8 @@ impl Writer<'_> {
         Ok(Recorded::Done(state))
     }
 
-    /// Writes an attempt whose VM Azure has and the ledger does not know (it was lost and is rebuilt).
-    /// `Superseded` if it is known already.
+    /// Writes an attempt whose VM Azure has and the ledger does not know (it was lost and is
+    /// rebuilt). `Superseded` if it is known already.
     pub fn adopt(
         &mut self,
         lease: &Lease,
@@ -154,8 +156,8 @@ impl Writer<'_> {
     }
 }
 
-/// The attempt after a change that makes sense in its state. What was known first stays: times, and why it is
-/// deleted (an evicted VM that is suspended afterwards was evicted).
+/// The attempt after a change that makes sense in its state. What was known first stays: times, and
+/// why it is deleted (an evicted VM that is suspended afterwards was evicted).
 fn changed(old: &Attempt, state: AttemptState, change: &Change, now: Timestamp) -> Attempt {
     let mut new = old.clone();
     new.state = state;
@@ -244,5 +246,275 @@ fn request_id_of(change: &Change) -> Option<String> {
         Change::Refused(says) | Change::DeleteFailed(says) => says.request_id.clone(),
         Change::DeleteIntended { says, .. } => says.as_ref()?.request_id.clone(),
         Change::Running | Change::Gone => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use azslurm_core::JobId;
+    use azslurm_core::attempt::AttemptState as S;
+
+    use super::*;
+    use crate::sample::{ask, at, holder, leased, new_attempt, node, write};
+    use crate::{EventFilter, Ledger, Take};
+
+    fn intend(ledger: &mut Ledger, lease: &Lease, number: i64, now: i64) -> Recorded {
+        let new = new_attempt("n1", number);
+        write(ledger, |writer| writer.intend(lease, &new, at(now), at(now + 60)))
+    }
+
+    fn record(ledger: &mut Ledger, lease: &Lease, change: &Change, now: i64) -> Recorded {
+        let vm = new_attempt("n1", 1).vm;
+        write(ledger, |writer| writer.record(lease, &vm, change, at(now)))
+    }
+
+    fn first(ledger: &Ledger) -> Attempt {
+        ledger.attempt(&new_attempt("n1", 1).vm).unwrap().unwrap()
+    }
+
+    fn says(code: &str) -> AzureSays {
+        AzureSays { code: code.into(), text: "no room".into(), request_id: Some("r-9".into()) }
+    }
+
+    fn accepted(operation: &str) -> Change {
+        Change::Accepted { operation: Some(operation.into()), request_id: Some("r-1".into()) }
+    }
+
+    fn deleting(operation: &str) -> Change {
+        Change::DeleteAccepted { operation: Some(operation.into()), request_id: Some("r-2".into()) }
+    }
+
+    fn suspended() -> Change {
+        Change::DeleteIntended { why: EndReason::Suspended, says: None }
+    }
+
+    #[test]
+    fn a_life_from_intent_to_gone_is_kept_with_its_times() {
+        let (mut ledger, lease) = leased();
+        assert_eq!(intend(&mut ledger, &lease, 1, 1), Recorded::Done(S::Intended));
+        assert_eq!(record(&mut ledger, &lease, &accepted("op-1"), 2), Recorded::Done(S::Accepted));
+        assert_eq!(first(&ledger).operation.as_deref(), Some("op-1"));
+        assert_eq!(record(&mut ledger, &lease, &Change::Running, 3), Recorded::Done(S::Running));
+        assert_eq!(first(&ledger).operation, None);
+        assert_eq!(record(&mut ledger, &lease, &suspended(), 4), Recorded::Done(S::DeleteIntended));
+        assert_eq!(record(&mut ledger, &lease, &deleting("op-2"), 5), Recorded::Done(S::Deleting));
+        assert_eq!(first(&ledger).operation.as_deref(), Some("op-2"));
+        assert_eq!(record(&mut ledger, &lease, &Change::Gone, 6), Recorded::Done(S::Gone));
+        let expected = Attempt {
+            is: new_attempt("n1", 1),
+            state: S::Gone,
+            why: Some(EndReason::Suspended),
+            says: None,
+            operation: None,
+            request_id: Some("r-2".into()),
+            generation: 1,
+            intended_at: at(1),
+            settles_at: at(61),
+            accepted_at: Some(at(2)),
+            running_at: Some(at(3)),
+            delete_intended_at: Some(at(4)),
+            ended_at: Some(at(6)),
+            changed_at: at(6),
+        };
+        assert_eq!(first(&ledger), expected);
+    }
+
+    #[test]
+    fn every_change_of_state_is_one_line_of_history() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let failed = Change::DeleteFailed(says("InternalServerError"));
+        let why = Change::DeleteIntended {
+            why: EndReason::CreateFailed,
+            says: Some(says("SkuNotAvailable")),
+        };
+        let life = [accepted("op"), why, deleting("op"), failed, deleting("op"), Change::Gone];
+        for (now, change) in (2..).zip(&life) {
+            // Said twice, told once.
+            for _ in 0..2 {
+                assert!(matches!(record(&mut ledger, &lease, change, now), Recorded::Done(_)));
+            }
+        }
+        let events = ledger.events(&EventFilter::default()).unwrap();
+        let lines: Vec<String> = events
+            .iter()
+            .map(|event| {
+                let request = event.request_id.as_deref().unwrap_or("-");
+                format!("{} {request} {}", event.kind, event.text)
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "intended - to make a spot Standard_D4s_v5 in westeurope zone 2",
+                "accepted r-1 azure took the PUT",
+                "delete-intended r-9 create-failed: SkuNotAvailable: no room",
+                "deleting r-2 azure took the DELETE",
+                "delete-intended r-9 the deletion failed: InternalServerError: no room",
+                "deleting r-2 azure took the DELETE",
+                "gone - confirmed absent",
+            ]
+        );
+        for event in events {
+            assert_eq!(event.node, Some(node("n1")));
+            assert_eq!(event.vm, Some(new_attempt("n1", 1).vm));
+            assert_eq!(event.job, Some(JobId(7)));
+            assert_eq!(event.site.unwrap().as_str(), "west");
+        }
+    }
+
+    #[test]
+    fn a_refused_attempt_keeps_what_azure_said() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let refused = Change::Refused(says("ZonalAllocationFailed"));
+        assert_eq!(record(&mut ledger, &lease, &refused, 2), Recorded::Done(S::Refused));
+        let attempt = first(&ledger);
+        assert_eq!(attempt.says, Some(says("ZonalAllocationFailed")));
+        assert_eq!(attempt.ended_at, Some(at(2)));
+        let late = record(&mut ledger, &lease, &Change::Running, 3);
+        assert_eq!(late, Recorded::Superseded(S::Refused));
+        assert_eq!(first(&ledger), attempt);
+    }
+
+    #[test]
+    fn the_first_reason_to_delete_stays() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let evicted = Change::DeleteIntended { why: EndReason::Evicted, says: None };
+        let _ = record(&mut ledger, &lease, &evicted, 2);
+        let _ = record(&mut ledger, &lease, &suspended(), 3);
+        let attempt = first(&ledger);
+        assert_eq!(
+            (attempt.why, attempt.delete_intended_at),
+            (Some(EndReason::Evicted), Some(at(2)))
+        );
+        let _ = record(&mut ledger, &lease, &deleting("op-d"), 4);
+        let _ = record(&mut ledger, &lease, &suspended(), 5);
+        assert_eq!(first(&ledger).state, S::Deleting);
+        assert_eq!(first(&ledger).operation.as_deref(), Some("op-d"));
+    }
+
+    #[test]
+    fn an_expired_holder_changes_nothing() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let before = (first(&ledger), ledger.events(&EventFilter::default()).unwrap());
+        assert_eq!(record(&mut ledger, &lease, &Change::Running, 1000), Recorded::LeaseLost);
+        assert_eq!(intend(&mut ledger, &lease, 2, 1000), Recorded::LeaseLost);
+        let adopted = Attempt { is: new_attempt("n1", 3), ..before.0.clone() };
+        let answer = write(&mut ledger, |writer| writer.adopt(&lease, &adopted, at(1000)));
+        assert_eq!(answer, Recorded::LeaseLost);
+        let vm = &before.0.is.vm;
+        let answer = write(&mut ledger, |writer| writer.resettle(&lease, vm, at(1000), at(99_999)));
+        assert_eq!(answer, Recorded::LeaseLost);
+        assert_eq!((first(&ledger), ledger.events(&EventFilter::default()).unwrap()), before);
+        assert_eq!(ledger.attempts_latest().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_superseded_holder_changes_nothing_also_while_its_time_lasts() {
+        let (mut ledger, old) = leased();
+        let _ = intend(&mut ledger, &old, 1, 1);
+        let suspend = holder("suspend");
+        let seized = write(&mut ledger, |writer| {
+            writer.lease(&node("n1"), &ask(&suspend, Take::Seize, 2, 900))
+        });
+        let seized = seized.granted().unwrap();
+        assert_eq!(
+            record(&mut ledger, &seized, &suspended(), 3),
+            Recorded::Done(S::DeleteIntended)
+        );
+        let before = first(&ledger);
+        assert_eq!(before.generation, 2);
+        assert_eq!(record(&mut ledger, &old, &accepted("late"), 4), Recorded::LeaseLost);
+        assert_eq!(first(&ledger), before);
+        // Also its own holder cannot make the creation's late answer undo the decision.
+        assert_eq!(
+            record(&mut ledger, &seized, &accepted("late"), 5),
+            Recorded::Superseded(S::DeleteIntended)
+        );
+        assert_eq!(first(&ledger), before);
+    }
+
+    #[test]
+    fn an_intent_twice_is_one_and_an_older_one_is_none() {
+        let (mut ledger, lease) = leased();
+        assert_eq!(intend(&mut ledger, &lease, 1, 1), Recorded::Done(S::Intended));
+        assert_eq!(intend(&mut ledger, &lease, 1, 2), Recorded::Done(S::Intended));
+        assert_eq!(first(&ledger).intended_at, at(1));
+        let mut differs = new_attempt("n1", 1);
+        differs.body_hash = "ffff".into();
+        let answer = write(&mut ledger, |writer| writer.intend(&lease, &differs, at(3), at(63)));
+        assert_eq!(answer, Recorded::Superseded(S::Intended));
+        assert_eq!(intend(&mut ledger, &lease, 5, 4), Recorded::Done(S::Intended));
+        let _ = record(&mut ledger, &lease, &accepted("op"), 5);
+        assert_eq!(intend(&mut ledger, &lease, 1, 6), Recorded::Superseded(S::Accepted));
+        assert_eq!(intend(&mut ledger, &lease, 3, 7), Recorded::Superseded(S::Intended));
+        assert_eq!(ledger.attempts_unfinished().unwrap().len(), 2);
+        assert_eq!(ledger.events(&EventFilter::default()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn an_attempt_is_found_without_case_and_the_unknown_is_said() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let loud: VmName = new_attempt("n1", 1).vm.as_str().to_uppercase().parse().unwrap();
+        assert_eq!(ledger.attempt(&loud).unwrap(), Some(first(&ledger)));
+        let answer =
+            write(&mut ledger, |writer| writer.record(&lease, &loud, &Change::Running, at(2)));
+        assert_eq!(answer, Recorded::Done(S::Running));
+        let unknown = new_attempt("n1", 99).vm;
+        let answer =
+            write(&mut ledger, |writer| writer.record(&lease, &unknown, &Change::Running, at(2)));
+        assert_eq!(answer, Recorded::NoSuchAttempt);
+    }
+
+    #[test]
+    fn a_vm_that_only_azure_knows_is_adopted_once() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 5, 1);
+        let orphan = Attempt {
+            is: new_attempt("n1", 1),
+            state: S::DeleteIntended,
+            why: Some(EndReason::Orphaned),
+            delete_intended_at: Some(at(2)),
+            generation: 0,
+            ..ledger.attempts_latest().unwrap().remove(0)
+        };
+        let adopt =
+            |ledger: &mut Ledger| write(ledger, |writer| writer.adopt(&lease, &orphan, at(3)));
+        assert_eq!(adopt(&mut ledger), Recorded::Done(S::DeleteIntended));
+        assert_eq!(adopt(&mut ledger), Recorded::Superseded(S::DeleteIntended));
+        let known = Attempt { generation: 1, changed_at: at(3), ..orphan.clone() };
+        assert_eq!(first(&ledger), known);
+        assert_eq!(ledger.events(&EventFilter::default()).unwrap().len(), 2);
+        // It is older than the newest, which stays the newest.
+        assert_eq!(ledger.attempts_latest().unwrap()[0].is.attempt.number(), 5);
+    }
+
+    #[test]
+    fn only_an_intent_gets_more_time_and_never_less() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let vm = new_attempt("n1", 1).vm;
+        for (asked, got) in [(500, 500), (400, 500)] {
+            let answer =
+                write(&mut ledger, |writer| writer.resettle(&lease, &vm, at(2), at(asked)));
+            assert_eq!(answer, Recorded::Done(S::Intended));
+            assert_eq!(first(&ledger).settles_at, at(got));
+        }
+        let _ = record(&mut ledger, &lease, &accepted("op"), 3);
+        let answer = write(&mut ledger, |writer| writer.resettle(&lease, &vm, at(4), at(900)));
+        assert_eq!(answer, Recorded::Superseded(S::Accepted));
+        assert_eq!(first(&ledger).settles_at, at(500));
+    }
+
+    #[test]
+    #[should_panic(expected = "a lease is for one node")]
+    fn a_lease_of_another_node_is_our_own_mistake() {
+        let (mut ledger, lease) = leased();
+        let other = new_attempt("n2", 1);
+        let _ = write(&mut ledger, |writer| writer.intend(&lease, &other, at(1), at(2)));
     }
 }

@@ -7,8 +7,8 @@ use azslurm_core::attempt::AttemptState;
 use crate::{Lease, LedgerError, Recorded, Writer};
 
 impl Writer<'_> {
-    /// Gives an intent that is to be sent (again) more time: until `settles_at` its PUT may arrive in Azure. It is
-    /// never shortened. `Superseded` if the attempt is no intent any more.
+    /// Gives an intent that is to be sent (again) more time: until `settles_at` its PUT may arrive
+    /// in Azure. It is never shortened. `Superseded` if the attempt is no intent any more.
     pub fn resettle(
         &mut self,
         lease: &Lease,

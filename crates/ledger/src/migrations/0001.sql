@@ -1,8 +1,9 @@
--- Schema 1. Times are milliseconds since 1970-01-01T00:00:00Z. A migration that has been released is never edited.
+-- Schema 1. Times are milliseconds since 1970-01-01T00:00:00Z. A migration that has been released
+-- is never edited.
 
 -- One try to make one VM for one node (azslurm_core::attempt::Attempt, one column per field).
 CREATE TABLE attempts (
-    vm                 TEXT    NOT NULL PRIMARY KEY COLLATE NOCASE, -- Azure compares names without case
+    vm                 TEXT    NOT NULL PRIMARY KEY COLLATE NOCASE, -- as Azure compares
     node               TEXT    NOT NULL,
     attempt            INTEGER NOT NULL,
     nodeset            TEXT    NOT NULL,
@@ -17,7 +18,7 @@ CREATE TABLE attempts (
     jobs               TEXT    NOT NULL, -- JSON array of job numbers
     state              TEXT    NOT NULL,
     why                TEXT,
-    says_code          TEXT,             -- says_*: all about one error of Azure; no error: says_code is NULL
+    says_code          TEXT,             -- NULL: there is no error, says_* are empty
     says_text          TEXT,
     says_request_id    TEXT,
     operation          TEXT,
@@ -35,7 +36,8 @@ CREATE UNIQUE INDEX attempts_node ON attempts (node, attempt);
 CREATE INDEX attempts_unfinished ON attempts (node) WHERE ended_at IS NULL;
 CREATE INDEX attempts_ended ON attempts (ended_at) WHERE ended_at IS NOT NULL;
 
--- The right to change one node's VMs. A row stays when its lease is released, so that the generation only grows.
+-- The right to change one node's VMs. A row stays when its lease is released, so that the
+-- generation only grows.
 CREATE TABLE leases (
     node       TEXT    NOT NULL PRIMARY KEY,
     holder     TEXT,                     -- NULL: released
@@ -44,7 +46,8 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX leases_holder ON leases (holder) WHERE holder IS NOT NULL;
 
--- "Not here until then", learned from refusals. A hold that has ended stays for its strikes until it is pruned.
+-- "Not here until then", learned from refusals. A hold that has ended stays for its strikes until
+-- it is pruned.
 CREATE TABLE holds (
     scope   TEXT    NOT NULL PRIMARY KEY,
     code    TEXT    NOT NULL,
@@ -62,7 +65,8 @@ CREATE TABLE budgets (
     closed_until INTEGER                 -- nothing of this kind before then (Retry-After)
 ) STRICT, WITHOUT ROWID;
 
--- Nodes that share one InfiniBand partition, and each placement group and availability set that was made for them.
+-- Nodes that share one InfiniBand partition, and each placement group and availability set that was
+-- made for them.
 CREATE TABLE blocks (
     block            TEXT    NOT NULL,
     incarnation      INTEGER NOT NULL,
