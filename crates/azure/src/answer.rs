@@ -36,7 +36,8 @@ pub struct Refusal {
     pub code: String,
     /// The outermost error code; the same as `code` if nothing is nested.
     pub outer_code: String,
-    /// The message beside the innermost code, in one line, cut to [`crate::TEXT_LENGTH_MAX`] characters.
+    /// The message beside the innermost code, in one line, cut to [`crate::TEXT_LENGTH_MAX`]
+    /// characters.
     pub text: String,
     /// `target` of the innermost error that has one.
     pub target: Option<String>,
@@ -50,8 +51,8 @@ impl Refusal {
         AzureSays { code: self.code.clone(), text: self.text.clone(), request_id }
     }
 
-    /// Whether Azure wants us to come later: it decides by the status, because compute's 429 has the code of a
-    /// quota (FACTS §3.2).
+    /// Whether Azure wants us to come later: it decides by the status, because compute's 429 has
+    /// the code of a quota (FACTS §3.2).
     pub fn is_throttled(&self) -> bool {
         self.status == 429
     }
@@ -59,7 +60,8 @@ impl Refusal {
 
 /// What is left of Azure's rate limits after an answer, under Azure's own names (they change): from
 /// `x-ms-ratelimit-remaining-subscription-writes: 199` as `subscription-writes`, from
-/// `x-ms-ratelimit-remaining-resource: Microsoft.Compute/PutVM3Min;297` as `Microsoft.Compute/PutVM3Min`.
+/// `x-ms-ratelimit-remaining-resource: Microsoft.Compute/PutVM3Min;297` as
+/// `Microsoft.Compute/PutVM3Min`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RateLimits {
     /// Calls left, by name.
@@ -137,7 +139,8 @@ impl<T> Listing<T> {
     }
 }
 
-/// How many requests were sent to Resource Manager and Resource Graph, by method; repeated ones count again.
+/// How many requests were sent to Resource Manager and Resource Graph, by method; repeated ones
+/// count again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Calls {
     /// PUT: VMs made.

@@ -25,8 +25,9 @@ use crate::{
     read, transport,
 };
 
-/// The longest that one call takes, with all waits and tries, where the caller names no moment: five requests of a
-/// minute each, or the time that a thousand deletions need to pass Azure's limits (FACTS §3.4).
+/// The longest that one call takes, with all waits and tries, where the caller names no moment:
+/// five requests of a minute each, or the time that a thousand deletions need to pass Azure's
+/// limits (FACTS §3.4).
 pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(300);
 /// A poll is not repeated: the next poll is the repetition.
 const POLL_TRIES_MAX: u32 = 1;
@@ -64,8 +65,9 @@ impl From<&Site> for Place {
     }
 }
 
-/// One credential's door to Azure. Cheap to clone; all clones share connections, token, gates and counters. It needs
-/// a tokio runtime with I/O and time, of one thread or more; futures may be dropped at any moment.
+/// One credential's door to Azure. Cheap to clone; all clones share connections, token, gates and
+/// counters. It needs a tokio runtime with I/O and time, of one thread or more; futures may be
+/// dropped at any moment.
 #[derive(Debug, Clone)]
 pub struct Arm {
     pub(crate) inner: Arc<Inner>,
@@ -78,7 +80,8 @@ pub(crate) struct Inner {
 }
 
 impl Arm {
-    /// Reads the CA bundle and checks the endpoints; nothing is sent, and no secret is read before it is used.
+    /// Reads the CA bundle and checks the endpoints; nothing is sent, and no secret is read before
+    /// it is used.
     ///
     /// # Errors
     /// [`AzureError::Config`].
@@ -100,11 +103,12 @@ impl Arm {
         Ok(Arm { inner: Arc::new(Inner { routes, client }) })
     }
 
-    /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a `std` or a `tokio`
-    /// instant), so that a PUT of this call cannot arrive long after it.
+    /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a
+    /// `std` or a `tokio` instant), so that a PUT of this call cannot arrive long after it.
     ///
     /// # Errors
-    /// [`AzureError::Lost`]: it may have been made, although no answer says so. All others: it was not.
+    /// [`AzureError::Lost`]: it may have been made, although no answer says so. All others: it was
+    /// not.
     pub async fn put_vm(
         &self,
         place: &Place,
@@ -118,13 +122,14 @@ impl Arm {
             ..call(Operation::Put, place, url, format!("make VM {}", spec.name))
         };
         self.reply(&call, |raw| match raw.status {
-            200 | 201 | 202 => Ok(Ok(self.started(&call, raw))),
+            200..=202 => Ok(Ok(self.started(&call, raw))),
             _ => Ok(Err(raw.refusal())),
         })
         .await
     }
 
-    /// A VM with its instance view; `None` if Azure does not know it. A resource group that is gone is a refusal.
+    /// A VM with its instance view; `None` if Azure does not know it. A resource group that is gone
+    /// is a refusal.
     ///
     /// # Errors
     /// No answer that can be used: nothing is known.
@@ -181,11 +186,12 @@ impl Arm {
         .await
     }
 
-    /// Asks once how an operation stands. While Azure is busy or broken it is running, as far as anybody knows: only a
-    /// terminal status ends it (FACTS §2).
+    /// Asks once how an operation stands. While Azure is busy or broken it is running, as far as
+    /// anybody knows: only a terminal status ends it (FACTS §2).
     ///
     /// # Errors
-    /// No answer that can be used, or a URL of another host (no token goes there): ask for the VM itself.
+    /// No answer that can be used, or a URL of another host (no token goes there): ask for the VM
+    /// itself.
     pub async fn poll(&self, operation: &str) -> Result<Reply<OperationState>, AzureError> {
         let url = self.inner.routes.given(operation)?;
         let shown = route::shown(operation).to_owned();
@@ -242,8 +248,8 @@ impl Arm {
         })
     }
 
-    /// How a write that was taken goes on. Where Azure names no operation, or one on a host that gets no token, the VM
-    /// itself is followed unless it is done.
+    /// How a write that was taken goes on. Where Azure names no operation, or one on a host that
+    /// gets no token, the VM itself is followed unless it is done.
     fn started(&self, call: &Call, raw: &Raw) -> Started {
         let retry_after = header::retry_after(&raw.headers, SystemTime::now());
         let named = header::operation(&raw.headers);
@@ -263,7 +269,8 @@ impl Arm {
     }
 }
 
-/// What one poll tells. `Location` answers 202 until it is done, `Azure-AsyncOperation` always 200 with a status.
+/// What one poll tells. `Location` answers 202 until it is done, `Azure-AsyncOperation` always 200
+/// with a status.
 fn poll_state(call: &Call, raw: &Raw) -> Result<OperationState, Refusal> {
     let retry_after = header::retry_after(&raw.headers, SystemTime::now());
     let running = OperationState::Running { retry_after };

@@ -1,6 +1,6 @@
-//! The bodies that we write, from the models of `azure_mgmt_compute`. Nothing else in this crate names that crate, so
-//! that an official one can take its place. Its models are too brittle to read with (2 in 5 enums are closed), so
-//! nothing is read here.
+//! The bodies that we write, from the models of `azure_mgmt_compute`. Nothing else in this crate
+//! names that crate, so that an official one can take its place. Its models are too brittle to read
+//! with (2 in 5 enums are closed), so nothing is read here.
 
 use std::fmt::Write as _;
 
@@ -45,11 +45,12 @@ pub fn body_of(spec: &VmSpec) -> Value {
     vm.properties = Some(properties(spec));
     let mut body = serde_json::to_value(vm).expect("a model of strings and numbers is JSON");
     name_identities(&mut body, &spec.identities);
+    drop_nulls(&mut body);
     body
 }
 
-/// SHA-256 of a body in hex, over its members in order of their names: it does not depend on how the JSON library
-/// was built.
+/// SHA-256 of a body in hex, over its members in order of their names: it does not depend on how
+/// the JSON library was built.
 pub fn body_hash(body: &Value) -> String {
     let mut text = String::new();
     write_canonical(body, &mut text);
@@ -239,8 +240,20 @@ fn name_identities(body: &mut Value, ids: &[String]) {
     identity.insert("userAssignedIdentities".to_owned(), Value::Object(ids));
 }
 
+/// The models write `timeCreated: null`, which no published request has.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|_, member| !member.is_null());
+            object.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::collections::BTreeMap;
 
     use azslurm_core::config::{
@@ -249,7 +262,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn spec() -> VmSpec {
+    fn spec() -> VmSpec {
         VmSpec {
             name: "n1-abcdefgh".parse().unwrap(),
             computer_name: "n1".parse().unwrap(),
@@ -294,17 +307,23 @@ pub(crate) mod tests {
                 "properties": {
                     "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
                     "storageProfile": {
-                        "imageReference": {"publisher": "p", "offer": "o", "sku": "s", "version": "latest"},
+                        "imageReference": {
+                            "publisher": "p", "offer": "o", "sku": "s", "version": "latest"
+                        },
                         "osDisk": {
-                            "name": "n1-abcdefgh-os", "createOption": "FromImage", "caching": "ReadWrite",
-                            "deleteOption": "Delete", "managedDisk": {"storageAccountType": "StandardSSD_LRS"}
+                            "name": "n1-abcdefgh-os", "createOption": "FromImage",
+                            "caching": "ReadWrite", "deleteOption": "Delete",
+                            "managedDisk": {"storageAccountType": "StandardSSD_LRS"}
                         }
                     },
                     "osProfile": {
                         "computerName": "n1", "adminUsername": "azslurm",
                         "linuxConfiguration": {
                             "disablePasswordAuthentication": true,
-                            "ssh": {"publicKeys": [{"path": "/home/azslurm/.ssh/authorized_keys", "keyData": "ssh-ed25519 AAAA"}]}
+                            "ssh": {"publicKeys": [{
+                                "path": "/home/azslurm/.ssh/authorized_keys",
+                                "keyData": "ssh-ed25519 AAAA"
+                            }]}
                         }
                     },
                     "networkProfile": {
@@ -312,8 +331,11 @@ pub(crate) mod tests {
                         "networkInterfaceConfigurations": [{
                             "name": "n1-abcdefgh-nic",
                             "properties": {
-                                "primary": true, "deleteOption": "Delete", "enableAcceleratedNetworking": true,
-                                "ipConfigurations": [{"name": "ipconfig1", "properties": {"primary": true, "subnet": {"id": "/subscriptions/s/subnet"}}}]
+                                "primary": true, "deleteOption": "Delete",
+                                "enableAcceleratedNetworking": true,
+                                "ipConfigurations": [{"name": "ipconfig1", "properties": {
+                                    "primary": true, "subnet": {"id": "/subscriptions/s/subnet"}
+                                }}]
                             }
                         }]
                     }

@@ -1,5 +1,6 @@
-//! A client assertion of our own: a JWT signed with the key of a certificate (Microsoft identity platform application
-//! authentication certificate credentials). `azure_identity` would need OpenSSL for it; ring does not.
+//! A client assertion of our own: a JWT signed with the key of a certificate (Microsoft identity
+//! platform application authentication certificate credentials). `azure_identity` would need
+//! OpenSSL for it; ring does not.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -20,7 +21,8 @@ use serde_json::json;
 use crate::AzureError;
 use crate::random::uuid;
 
-/// How long an assertion is good: it is used at once, and the authority takes at most an hour or so.
+/// How long an assertion is good: it is used at once, and the authority takes at most an hour or
+/// so.
 const LIFE: Duration = Duration::from_secs(600);
 /// How far our clock may be ahead of the authority's.
 const SKEW: Duration = Duration::from_secs(60);
@@ -40,8 +42,8 @@ impl std::fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Reads a PEM file's text: one RSA key (PKCS#8 or PKCS#1) and its certificate, in any order; other
-    /// certificates (a chain) may be there.
+    /// Reads a PEM file's text: one RSA key (PKCS#8 or PKCS#1) and its certificate, in any order;
+    /// other certificates (a chain) may be there.
     pub fn read(
         path: &Path,
         pem: &Secret,
@@ -66,7 +68,8 @@ impl Certificate {
         Ok(Certificate { key, leaf: leaf.into_owned(), client: client.to_owned(), audience })
     }
 
-    /// The signed assertion: `x5t` and `x5t#S256` name the certificate, by the old hash and the new.
+    /// The signed assertion: `x5t` and `x5t#S256` name the certificate, by the old hash and the
+    /// new.
     fn assertion(&self, now: SystemTime) -> Result<String, azure_core::Error> {
         let header = json!({
             "alg": "RS256",
@@ -111,7 +114,7 @@ fn rsa(key: &PrivateKeyDer<'_>) -> Option<KeyPair> {
     match key {
         PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()).ok(),
         PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()).ok(),
-        _ => None,
+        PrivateKeyDer::Sec1(_) | _ => None,
     }
 }
 
@@ -133,7 +136,8 @@ mod tests {
     const PKCS8: &str = include_str!("../tests/data/client-pkcs8.pem");
     const PKCS1: &str = include_str!("../tests/data/client-pkcs1.pem");
     const PUBLIC_KEY: &[u8] = include_bytes!("../tests/data/client-public-key.der");
-    /// `openssl x509 -outform DER | openssl dgst -sha1 -binary | base64`, as base64url; then `-sha256`.
+    /// `openssl x509 -outform DER | openssl dgst -sha1 -binary | base64`, as base64url; then
+    /// `-sha256`.
     const X5T: &str = "IaM4Jh1QN3nhP7POHcDUCatj970";
     const X5T_S256: &str = "vsd6Vedz51R_TALRqzVmI5LxrG26oo5T8d1YclZCEJM";
 

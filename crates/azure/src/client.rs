@@ -1,16 +1,18 @@
-//! The only place that sends to Azure. It decides when a request is sent again, never what is asked.
+//! The only place that sends to Azure. It decides when a request is sent again, never what is
+//! asked.
 //!
 //! | answer | what follows |
 //! | --- | --- |
 //! | no connection | again after a pause; nothing was sent |
-//! | connection lost, timeout, 408, 5xx | again after a pause: every request of ours is the same when repeated |
+//! | connection lost, timeout, 408, 5xx | again after a pause: a repeated request is the same |
 //! | 429 | its bucket is closed until Azure's time; then again |
 //! | 429 of a dependency that is not ready | again after a pause |
 //! | 401 | once more with a new token |
 //! | anything else, redirects too | the caller's |
 //!
-//! All within `limits.tries` and the call's deadline. If a write was sent and the end is no plain answer to it, the end
-//! is `Lost` and says that it may have been done.
+//! All within the call's deadline, and all but the throttled ones within `limits.tries`. If a write
+//! was sent and the end is no plain answer to it, the end is `Lost` and says that it may have been
+//! done.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,11 +37,19 @@ use crate::{AzureError, Calls, Refusal, header, refusal, route};
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause that we choose ourselves.
 const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// A 429 that says nothing of its time closes its bucket for this long (the same as the pause between polls).
+/// A 429 that says nothing of its time closes its bucket for this long (the same as the pause
+/// between polls).
 const CLOSURE_DEFAULT: Duration = Duration::from_secs(10);
+/// A closure is never shorter: with `Retry-After: 0` the same few would come again and again.
+const CLOSURE_MIN: Duration = Duration::from_secs(1);
+/// How often one call is throttled at most. A 429 is Azure's way to say "later" and no fault, so it
+/// does not count as a try; in a thousand calls against a bucket of 10 per second the unluckiest
+/// has six (`gate.rs`).
+const THROTTLED_MAX: u32 = 50;
 /// The longest body that is read: a page of 1000 rows is below 2 MB.
 const BODY_LENGTH_MAX: usize = 32 * 1024 * 1024;
-/// The network's 429 that are no throttle: something that the request needs is not ready (FACTS §3.2).
+/// The network's 429 that are no throttle: something that the request needs is not ready (FACTS
+/// §3.2).
 const DEPENDENCY_CODES: [&str; 3] =
     ["RetryableError", "RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"];
 
@@ -147,8 +157,7 @@ enum Try {
 #[derive(Default)]
 struct Story {
     tries: u32,
-    pauses: u32,
-    was_throttled: bool,
+    throttled: u32,
     has_new_token: bool,
     /// A try that was sent and not plainly answered.
     unsettled: Option<Cause>,
@@ -193,7 +202,7 @@ impl Client {
                 Err(error) => return Err(story.without_token(call, error)),
             };
             let pass =
-                match self.gates.enter(&call.bucket, story.was_throttled, call.deadline).await {
+                match self.gates.enter(&call.bucket, story.throttled > 0, call.deadline).await {
                     Ok(pass) => pass,
                     Err(shut) => return story.shut_out(call, shut),
                 };
@@ -220,7 +229,6 @@ impl Client {
         story: &mut Story,
         (tried, pass, bearer): (&Try, &Pass, &Bearer),
     ) -> Next {
-        story.tries += 1;
         let raw = match tried {
             Try::Answer(raw) => raw,
             Try::NotSent(_) => return story.pause(self.tries_max(call), None),
@@ -311,6 +319,7 @@ async fn read(mut response: reqwest::Response) -> Try {
     }
 }
 
+/// `id` is our `x-ms-client-request-id`.
 fn log(call: &Call, tried: &Try, id: &str, took: Duration) {
     let method = call.method();
     let (url, millis) = (route::shown(call.url.as_str()), took.as_millis());
@@ -318,11 +327,11 @@ fn log(call: &Call, tried: &Try, id: &str, took: Duration) {
         Try::Answer(raw) => {
             let request_id = header::request_id(&raw.headers).unwrap_or_default();
             let status = raw.status;
-            tracing::debug!(%method, url, status, request_id, client_request_id = id, millis, "azure answered");
+            tracing::debug!(%method, url, status, request_id, id, millis, "azure answered");
         }
         Try::NotSent(cause) | Try::Lost(cause) => {
             let error = chain(cause);
-            tracing::debug!(%method, url, error, client_request_id = id, millis, "azure did not answer");
+            tracing::debug!(%method, url, error, id, millis, "azure did not answer");
         }
     }
 }
@@ -339,11 +348,11 @@ fn chain(cause: &Cause) -> String {
 
 impl Story {
     fn pause(&mut self, tries_max: u32, wanted: Option<Duration>) -> Next {
+        self.tries += 1;
         if self.tries >= tries_max {
             return Next::End;
         }
-        let doubled = PAUSE_FIRST * 2u32.saturating_pow(self.pauses.min(16));
-        self.pauses += 1;
+        let doubled = PAUSE_FIRST * 2u32.saturating_pow((self.tries - 1).min(16));
         // A quarter more or less, so that those who failed together do not come again together.
         let own = doubled.min(PAUSE_MAX).mul_f64(0.75 + fraction() / 2.0);
         Next::Again(Some(own.max(wanted.unwrap_or_default())))
@@ -353,9 +362,14 @@ impl Story {
         if DEPENDENCY_CODES.contains(&refusal.code.as_str()) {
             return self.pause(tries_max, refusal.retry_after);
         }
-        pass.throttled(refusal, refusal.retry_after.unwrap_or(CLOSURE_DEFAULT));
-        self.was_throttled = true;
-        if self.tries >= tries_max { Next::End } else { Next::Again(None) }
+        let wait = refusal.retry_after.unwrap_or(CLOSURE_DEFAULT);
+        pass.throttled(refusal, wait.max(CLOSURE_MIN));
+        self.throttled += 1;
+        if self.throttled >= THROTTLED_MAX || tries_max == 1 {
+            Next::End
+        } else {
+            Next::Again(None)
+        }
     }
 
     /// The end of a call whose last try is `tried`.
@@ -408,8 +422,8 @@ impl Story {
     }
 }
 
-/// Whether an answer says what became of a write: a success does, and so does a no if nothing was sent before it that
-/// may have been done. That a VM is absent settles its deletion.
+/// Whether an answer says what became of a write: a success does, and so does a no if nothing was
+/// sent before it that may have been done. That a VM is absent settles its deletion.
 fn is_settled(call: &Call, raw: &Raw, story: &Story) -> bool {
     let is_gone = raw.status == 404 && call.bucket.operation == Operation::Delete;
     (200..300).contains(&raw.status) || is_gone || story.unsettled.is_none()

@@ -1,5 +1,6 @@
-//! From the config's credential to one of `azure_identity`'s. It is made anew for every token: files of secrets are
-//! read at use, and a token that Azure has refused cannot come back out of a cache of that crate.
+//! From the config's credential to one of `azure_identity`'s. It is made anew for every token:
+//! files of secrets are read at use, and a token that Azure has refused cannot come back out of a
+//! cache of that crate.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -28,9 +29,10 @@ use crate::certificate::Certificate;
 use crate::refusal::one_line;
 use crate::transport::{Clients, ImdsTransport};
 
-/// Retries of one request for a token to the authority; then the caller is told. With the pauses of 1, 2 and 4 s it
-/// outlasts a failover and not a node's ResumeTimeout. (IMDS has its own in `azure_identity`: 6 retries in 72 s, as
-/// Azure recommends, on which the config has no say; `transport.rs` ends them where there is no IMDS at all.)
+/// Retries of one request for a token to the authority; then the caller is told. With the pauses of
+/// 1, 2 and 4 s it outlasts a failover and not a node's ResumeTimeout. (IMDS has its own in
+/// `azure_identity`: 6 retries in 72 s, as Azure recommends, on which the config has no say;
+/// `transport.rs` ends them where there is no IMDS at all.)
 const RETRIES_MAX: u32 = 3;
 /// Before the first of them.
 const RETRY_PAUSE: Duration = Duration::seconds(1);
@@ -120,8 +122,8 @@ impl Source {
         Ok(made.map_err(|error| self.wrong(&error))?)
     }
 
-    /// The token's file may be readable by others: the kubelet makes it so, in a container that nobody else is in, and
-    /// replaces it every hour. Writable it must not be.
+    /// The token's file may be readable by others: the kubelet makes it so, in a container that
+    /// nobody else is in, and replaces it every hour. Writable it must not be.
     fn workload_identity(
         &self,
         tenant: &str,
@@ -141,7 +143,8 @@ impl Source {
         Ok(made.map_err(|error| self.wrong(&error))?)
     }
 
-    /// Options of whoever asks the authority: our client (roots, resolver, proxy) and bounded retries.
+    /// Options of whoever asks the authority: our client (roots, resolver, proxy) and bounded
+    /// retries.
     fn options(&self) -> Result<ClientOptions, AzureError> {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host = self.authority()?.to_string();
@@ -170,8 +173,8 @@ impl Source {
         Ok(url.to_string())
     }
 
-    /// Reads a file of a secret, without the line's end that editors leave. Mode bits in `forbidden` refuse it; they
-    /// are those of the file that was opened.
+    /// Reads a file of a secret, without the line's end that editors leave. Mode bits in
+    /// `forbidden` refuse it; they are those of the file that was opened.
     fn read(&self, path: &Path, forbidden: u32) -> Result<Secret, AzureError> {
         let shown = path.display();
         let cannot =

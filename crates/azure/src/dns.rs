@@ -1,5 +1,6 @@
-//! Names to addresses, without the C library: a name service aborts a static binary. It reads `/etc/hosts` and
-//! `/etc/resolv.conf` and nothing else; where there is no name server it fails, and never asks a stranger's.
+//! Names to addresses, without the C library: a name service aborts a static binary. It reads
+//! `/etc/hosts` and `/etc/resolv.conf` and nothing else; where there is no name server it fails,
+//! and never asks a stranger's.
 
 use std::error::Error;
 use std::fs;
@@ -27,7 +28,8 @@ struct Files {
     current: Mutex<Option<Current>>,
 }
 
-/// The resolver with the age of the files that it was made of: a daemon outlives a change of name servers.
+/// The resolver with the age of the files that it was made of: a daemon outlives a change of name
+/// servers.
 struct Current {
     changed_at: [Option<SystemTime>; 2],
     resolver: TokioResolver,
@@ -156,7 +158,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(
             directory.path().join("hosts"),
-            "# comment\n10.0.0.9 other\n10.1.2.3\tArm.example arm # alias\n::5 arm.example\nbad arm.example\n",
+            "# comment\n10.0.0.9 other\n10.1.2.3\tArm.example arm # alias\n\
+             ::5 arm.example\nbad arm.example\n",
         )
         .unwrap();
         let found = dns(directory.path()).lookup("arm.EXAMPLE").await.unwrap();

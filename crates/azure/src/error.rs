@@ -1,4 +1,5 @@
-//! What can go wrong between us and Azure. What Azure *says* (refused, gone, throttled) is an answer and no error.
+//! What can go wrong between us and Azure. What Azure *says* (refused, gone, throttled) is an
+//! answer and no error.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 /// A call that brought no answer which could be used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AzureError {
-    /// There is no token: it was refused (`status` is there) or its source could not be reached or read.
-    /// Nothing was sent to Resource Manager.
+    /// There is no token: it was refused (`status` is there) or its source could not be reached or
+    /// read. Nothing was sent to Resource Manager.
     #[error("no token for Azure by {credential}: {text}")]
     Token {
         /// The kind of credential, in the words of the config.
@@ -33,8 +34,8 @@ pub enum AzureError {
         #[source]
         why: Cause,
     },
-    /// A request was sent and no answer settled it: **it may have been done**. Ask for the thing itself before
-    /// anything else.
+    /// A request was sent and no answer settled it: **it may have been done**. Ask for the thing
+    /// itself before anything else.
     #[error("cannot tell whether this was done: {doing}")]
     Lost {
         /// What we were doing, to what.

@@ -1,5 +1,5 @@
-//! What comes beside an answer: request ids, when to come again, what is left of the rate limits. Names of headers
-//! have no case; names of limits change (FACTS §3.2), so any name is taken.
+//! What comes beside an answer: request ids, when to come again, what is left of the rate limits.
+//! Names of headers have no case; names of limits change (FACTS §3.2), so any name is taken.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,8 @@ const LIMIT_OF_PROVIDERS: &str = "x-ms-ratelimit-remaining-resource";
 const CHARGE: &str = "x-ms-request-charge";
 /// Where compute and network give milliseconds instead of `Retry-After`.
 const RETRY_AFTER_MILLIS: [&str; 2] = ["x-ms-retry-after-ms", "retry-after-ms"];
-/// The longest wait that is believed: Azure says up to 1200 s and more (FACTS §3.2); beyond this it is a mistake.
+/// The longest wait that is believed: Azure says up to 1200 s and more (FACTS §3.2); beyond this it
+/// is a mistake.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Request ids are GUIDs; a longer one is cut before it goes into a log or a ledger.
 const ID_LENGTH_MAX: usize = 128;
@@ -43,8 +44,8 @@ pub fn operation(headers: &HeaderMap) -> Option<String> {
     })
 }
 
-/// When to come again: `Retry-After` in seconds or as a date of RFC 1123 (counted from the answer's own `Date`,
-/// because our clock may be wrong), or Azure's milliseconds.
+/// When to come again: `Retry-After` in seconds or as a date of RFC 1123 (counted from the answer's
+/// own `Date`, because our clock may be wrong), or Azure's milliseconds.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let wait = standard(headers, now).or_else(|| {
         RETRY_AFTER_MILLIS.iter().find_map(|name| {

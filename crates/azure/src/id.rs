@@ -1,11 +1,13 @@
-//! Resource ids. Azure changes their case at will, mostly the resource group's (FACTS §1.2), so they compare without.
+//! Resource ids. Azure changes their case at will, mostly the resource group's (FACTS §1.2), so
+//! they compare without.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-/// A resource id, `/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/virtualMachines/n1-…`, as Azure
+/// A resource id,
+/// `/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/virtualMachines/n1-…`, as Azure
 /// spelled it. Equality, order and hash ignore case.
 #[derive(Clone)]
 pub struct ResourceId {
@@ -16,7 +18,8 @@ pub struct ResourceId {
 /// Why a text is not a resource id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{found:?} is not a resource id: it begins with '/', has names between single '/' and no spaces"
+    "{found:?} is not a resource id: it begins with '/', has names between single '/' and no \
+     control characters"
 )]
 pub struct ResourceIdError {
     /// What was found, cut to 200 characters.
@@ -73,9 +76,7 @@ impl FromStr for ResourceId {
 
     fn from_str(text: &str) -> Result<Self, ResourceIdError> {
         let wellformed = text.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|part| {
-                !part.is_empty() && !part.chars().any(|c| c.is_control() || c.is_whitespace())
-            })
+            rest.split('/').all(|part| !part.is_empty() && !part.chars().any(char::is_control))
         });
         if !wellformed {
             return Err(ResourceIdError { found: text.chars().take(200).collect() });
@@ -148,7 +149,7 @@ mod tests {
         assert_eq!(id.kind().as_deref(), Some("microsoft.compute/virtualmachines"));
         assert_eq!(id.name(), "n1");
         let subnet: ResourceId =
-            "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/x"
+            "/subscriptions/s/providers/Microsoft.Network/virtualNetworks/v/subnets/x"
                 .parse()
                 .unwrap();
         assert_eq!(subnet.kind().as_deref(), Some("microsoft.network/virtualnetworks/subnets"));
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for bad in ["", "/", "n1", "//a", "/a//b", "/a/ b", "/a/b/", "/a/b\n"] {
+        for bad in ["", "/", "n1", "//a", "/a//b", "/a/b/", "/a/b\n"] {
             assert!(bad.parse::<ResourceId>().is_err(), "{bad:?}");
         }
     }

@@ -1,16 +1,18 @@
-//! Azure Resource Manager over HTTPS: the calls that azslurm makes, what they answer, and nothing of Slurm.
+//! Azure Resource Manager over HTTPS: the calls that azslurm makes, what they answer, and nothing
+//! of Slurm.
 //!
 //! ```text
 //! Arm (arm.rs, list.rs) ──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!      │                                          │ gate.rs: who may send now
-//!      │ body.rs: what we write                   │ token.rs ◄ credential.rs, certificate.rs: who we are
-//!      └ read.rs, refusal.rs, header.rs:          └ transport.rs, dns.rs: connections
+//! │ body.rs: what we write │ token.rs ◄ credential.rs, certificate.rs: who we are
+//!       └ read.rs, refusal.rs, header.rs:          └ transport.rs, dns.rs: connections
 //!        what we read, tolerantly
 //! ```
 //!
-//! Bodies that we write are made of the models of `azure_mgmt_compute`, kept behind `body.rs`; its client is never
-//! used. All that we read has small types of our own: an odd row costs that row and never the listing.
-//! This crate must never know a Slurm word, decide what is to be done, or keep anything beyond the process.
+//! Bodies that we write are made of the models of `azure_mgmt_compute`, kept behind `body.rs`; its
+//! client is never used. All that we read has small types of our own: an odd row costs that row and
+//! never the listing. This crate must never know a Slurm word, decide what is to be done, or keep
+//! anything beyond the process.
 
 mod answer;
 mod arm;
@@ -39,8 +41,8 @@ pub use error::{AzureError, Cause};
 pub use id::{ResourceId, ResourceIdError};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
-/// The longest text of Azure that we keep, in characters: enough for any message seen, and small enough for a
-/// log line and a ledger row.
+/// The longest text of Azure that we keep, in characters: enough for any message seen, and small
+/// enough for a log line and a ledger row.
 pub const TEXT_LENGTH_MAX: usize = 2000;
 
 /// How we name ourselves to Azure.

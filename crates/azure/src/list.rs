@@ -1,5 +1,5 @@
-//! Lists: pages of Resource Manager and rows of Resource Graph. A list that could not be read to its end says so: from
-//! an incomplete one nobody may conclude that something is absent (FACTS §8).
+//! Lists: pages of Resource Manager and rows of Resource Graph. A list that could not be read to
+//! its end says so: from an incomplete one nobody may conclude that something is absent (FACTS §8).
 
 use std::collections::BTreeSet;
 
@@ -113,7 +113,8 @@ impl Arm {
         Ok(Some(url))
     }
 
-    /// One page; `None` where the list has ended without it. The first page's failure is the caller's.
+    /// One page; `None` where the list has ended without it. The first page's failure is the
+    /// caller's.
     async fn page<T>(
         &self,
         call: &Call,
@@ -141,8 +142,9 @@ impl Arm {
         Ok(Some(raw))
     }
 
-    /// The VMs of a cluster (of some of its nodes, if named) by Resource Graph, ordered by id, each once. Absence is no
-    /// proof: rows that the caller may not read are missing, and all are up to a minute old.
+    /// The VMs of a cluster (of some of its nodes, if named) by Resource Graph, ordered by id, each
+    /// once. Absence is no proof: rows that the caller may not read are missing, and all are up to
+    /// a minute old.
     ///
     /// # Errors
     /// The first page could not be had; a later one makes the list incomplete.
@@ -229,8 +231,9 @@ impl Paging {
         Bytes::from(body.to_string())
     }
 
-    /// Takes a page; whether another follows. Rows that go while pages are read shift the others, so that one may be
-    /// missed: a total that shrinks, or that was not reached, makes the list incomplete.
+    /// Takes a page; whether another follows. Rows that go while pages are read shift the others,
+    /// so that one may be missed: a total that shrinks, or that was not reached, makes the list
+    /// incomplete.
     fn next(&mut self, page: &Value, rows: Option<usize>) -> Result<bool, String> {
         let rows = rows.ok_or("a page without rows")? as u64;
         let number = |name: &str| page.get(name).and_then(Value::as_u64);
@@ -271,7 +274,8 @@ impl Paging {
 /// The query: paging works only with `id` projected and a stable order (FACTS §8).
 fn query(cluster: &ClusterName, nodes: Option<&[NodeName]>) -> String {
     let mut query = format!(
-        "resources | where type =~ 'microsoft.compute/virtualmachines' and tags['{TAG_CLUSTER}'] == {}",
+        "resources | where type =~ 'microsoft.compute/virtualmachines' \
+         and tags['{TAG_CLUSTER}'] == {}",
         quoted(cluster.as_str())
     );
     if let Some(nodes) = nodes {

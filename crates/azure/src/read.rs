@@ -1,5 +1,5 @@
-//! What Azure shows, read one thing at a time out of its JSON. Only the id must be there; a row without it is odd and
-//! costs that row alone.
+//! What Azure shows, read one thing at a time out of its JSON. Only the id must be there; a row
+//! without it is odd and costs that row alone.
 
 use std::collections::BTreeMap;
 
@@ -82,8 +82,8 @@ fn leftover(value: &Value, managed_by: &str) -> Result<Leftover, String> {
     })
 }
 
-/// How an operation stands, as its body tells: an operation's own `status`, else the `provisioningState` of the
-/// resource that was polled instead; `None` where there is neither.
+/// How an operation stands, as its body tells: an operation's own `status`, else the
+/// `provisioningState` of the resource that was polled instead; `None` where there is neither.
 pub enum Standing {
     /// It goes on.
     Running,
@@ -95,7 +95,8 @@ pub enum Standing {
     Canceled,
 }
 
-/// Reads an operation's body. Terminal are Succeeded, Failed and Canceled; any other word is running (FACTS §2).
+/// Reads an operation's body. Terminal are Succeeded, Failed and Canceled; any other word is
+/// running (FACTS §2).
 pub fn standing(value: &Value) -> Option<Standing> {
     let word = text(value, "/status")
         .or_else(|| text(value, "/properties/provisioningState"))
@@ -117,7 +118,8 @@ fn failed(value: &Value) -> Standing {
     Standing::Failed(code, text)
 }
 
-/// The error of a VM that was polled itself: `ProvisioningState/failed/AllocationFailed` in its instance view.
+/// The error of a VM that was polled itself: `ProvisioningState/failed/AllocationFailed` in its
+/// instance view.
 fn failed_status(value: &Value) -> (String, String) {
     let statuses = statuses(value.pointer("/properties/instanceView/statuses"));
     let failed = statuses.iter().find_map(|status| {
@@ -192,7 +194,8 @@ mod tests {
 
     use super::*;
 
-    const ID: &str = "/subscriptions/s/resourceGroups/RG/providers/Microsoft.Compute/virtualMachines/n1-0abcdefg";
+    const ID: &str = "/subscriptions/s/resourceGroups/RG\
+                      /providers/Microsoft.Compute/virtualMachines/n1-0abcdefg";
 
     #[test]
     fn a_vm_is_read_with_its_tags_and_power() {
@@ -207,7 +210,8 @@ mod tests {
                 "networkProfile": {"networkInterfaces": [{"id": "/nic/1"}, {}]},
                 "storageProfile": {"osDisk": {"managedDisk": {"id": "/disk/1"}}},
                 "instanceView": {"statuses": [
-                    {"code": "ProvisioningState/succeeded/osProvisioningInProgress", "level": "Info"},
+                    {"code": "ProvisioningState/succeeded/osProvisioningInProgress",
+                     "level": "Info"},
                     {"level": "odd"},
                     {"code": "PowerState/running", "displayStatus": "VM running"},
                     {"code": "ColocationStatus/Aligned", "level": "info"}]}
@@ -295,10 +299,8 @@ mod tests {
         assert_eq!(is(json!({})), "none");
         assert_eq!(is(json!({"properties": {"provisioningState": "Creating"}})), "running");
         assert_eq!(
-            is(
-                json!({"status": "Failed", "error": {"code": "ResourceOperationFailure", "message": "o",
-                "details": [{"code": "AllocationFailed", "message": "no room"}]}})
-            ),
+            is(json!({"status": "Failed", "error": {"code": "Outer", "message": "o",
+                "details": [{"code": "AllocationFailed", "message": "no room"}]}})),
             "AllocationFailed: no room"
         );
         assert_eq!(

@@ -27,7 +27,8 @@ struct Fault {
     target: Option<String>,
 }
 
-/// Reads an error answer. It never fails: what cannot be read leaves the code empty and the text as it was.
+/// Reads an error answer. It never fails: what cannot be read leaves the code empty and the text as
+/// it was.
 pub fn parse(status: u16, body: &[u8], retry_after: Option<Duration>) -> Refusal {
     let (outer, inner) = match serde_json::from_slice::<Value>(body) {
         Ok(value) => faults(&value).unwrap_or_else(|| alone(value.to_string())),
@@ -59,7 +60,8 @@ fn alone(text: String) -> (Fault, Fault) {
     (Fault::default(), Fault { text, ..Fault::default() })
 }
 
-/// The outermost and the innermost error of a body; `None` if there is neither a code nor a message in it.
+/// The outermost and the innermost error of a body; `None` if there is neither a code nor a message
+/// in it.
 fn faults(value: &Value) -> Option<(Fault, Fault)> {
     let object = unwrapped(value)?;
     let outer = fault(object)?;
@@ -177,7 +179,8 @@ mod tests {
     fn a_plain_error_is_its_own_cause() {
         let refusal = read(
             400,
-            r#"{"error":{"code":"InvalidParameter","message":"Bad\n name.","target":"adminUsername"}}"#,
+            r#"{"error":{"code":"InvalidParameter","message":"Bad\n name.",
+                "target":"adminUsername"}}"#,
         );
         assert_eq!(refusal.status, 400);
         assert_eq!(refusal.code, "InvalidParameter");
@@ -203,15 +206,17 @@ mod tests {
     #[test]
     fn a_message_that_is_json_is_looked_into() {
         let body = r#"{"error":{"code":"ResourceOperationFailure","message":"m","details":[
-            {"code":"Conflict","message":"{\"error\":{\"code\":\"AllocationFailed\",\"message\":\"no room\"}}"}]}}"#;
+            {"code":"Conflict","message":
+            "{\"error\":{\"code\":\"AllocationFailed\",\"message\":\"no room\"}}"}]}}"#;
         let refusal = read(409, body);
         assert_eq!((refusal.code.as_str(), refusal.text.as_str()), ("AllocationFailed", "no room"));
     }
 
     #[test]
     fn computes_429_is_read_with_its_bucket() {
-        let body = r#"{"code":"OperationNotAllowed","message":"The server rejected the request because too many requests have been received for this subscription.",
-            "details":[{"code":"TooManyRequests","target":"PutVM3Min","message":"{\"operationGroup\":\"PutVM3Min\",\"startTime\":\"2018-06-29T19:54:21+00:00\",\"allowedRequestCount\":697}"}]}"#;
+        let body = r#"{"code":"OperationNotAllowed","message":"The server rejected the request.",
+            "details":[{"code":"TooManyRequests","target":"PutVM3Min","message":
+            "{\"operationGroup\":\"PutVM3Min\",\"allowedRequestCount\":697}"}]}"#;
         let refusal = parse(429, body.as_bytes(), Some(Duration::from_secs(1200)));
         assert_eq!(refusal.code, "TooManyRequests");
         assert_eq!(refusal.outer_code, "OperationNotAllowed");
@@ -236,9 +241,11 @@ mod tests {
 
     #[test]
     fn an_inner_error_counts_only_with_a_code() {
-        let of_compute = r#"{"error":{"code":"InternalServerError","message":"m","innererror":{"exceptiontype":"E","errordetail":"d"}}}"#;
+        let of_compute = r#"{"error":{"code":"InternalServerError","message":"m",
+            "innererror":{"exceptiontype":"E","errordetail":"d"}}}"#;
         assert_eq!(codes(of_compute).0, "InternalServerError");
-        let of_guidelines = r#"{"error":{"code":"BadArgument","message":"m","innererror":{"code":"PasswordError","innererror":{"code":"TooShort"}}}}"#;
+        let of_guidelines = r#"{"error":{"code":"BadArgument","message":"m",
+            "innererror":{"code":"PasswordError","innererror":{"code":"TooShort"}}}}"#;
         let refusal = read(400, of_guidelines);
         assert_eq!((refusal.code.as_str(), refusal.text.as_str()), ("TooShort", "m"));
     }
@@ -265,7 +272,8 @@ mod tests {
 
     #[test]
     fn the_authoritys_errors_are_read() {
-        let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: no","error_codes":[7000215]}"#;
+        let body = r#"{"error":"invalid_client","error_description":"AADSTS7000215: no",
+            "error_codes":[7000215]}"#;
         let refusal = read(401, body);
         assert_eq!(
             (refusal.code.as_str(), refusal.text.as_str()),
@@ -275,7 +283,8 @@ mod tests {
 
     #[test]
     fn seconds_in_the_text_stand_in_for_a_missing_header() {
-        let body = r#"{"error":{"code":"SubscriptionRequestsThrottled","message":"Number of requests … exceeded. Please try again after '6' seconds."}}"#;
+        let body = r#"{"error":{"code":"SubscriptionRequestsThrottled","message":
+            "Number of requests … exceeded. Please try again after '6' seconds."}}"#;
         assert_eq!(read(429, body).retry_after, Some(Duration::from_secs(6)));
         assert_eq!(read(409, body).retry_after, None);
     }

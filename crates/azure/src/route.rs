@@ -79,8 +79,8 @@ impl Routes {
         Ok(with_version(extend(&self.resource_graph, &path)?, GRAPH_VERSION))
     }
 
-    /// A URL that Azure gave us (an operation, a next page): as it is, if a token may go there. That is our
-    /// Resource Manager or one of its regions, `*.management.azure.com`.
+    /// A URL that Azure gave us (an operation, a next page): as it is, if a token may go there.
+    /// That is our Resource Manager or one of its regions, `*.management.azure.com`.
     pub fn given(&self, text: &str) -> Result<Url, AzureError> {
         let foreign = |why: &str| AzureError::Config {
             what: format!("URL {:?} that Azure gave", shown(text)),
@@ -216,12 +216,14 @@ mod tests {
         let routes = routes("https://management.azure.com").unwrap();
         assert_eq!(
             routes.vm("s-1", "rg", "n1-0").unwrap().as_str(),
-            "https://management.azure.com/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/n1-0?api-version=2024-07-01"
+            "https://management.azure.com/subscriptions/s-1/resourceGroups/rg\
+             /providers/Microsoft.Compute/virtualMachines/n1-0?api-version=2024-07-01"
         );
         let odd = routes.vm("s?x=1", "r/../g", "a b#c%2f").unwrap();
         assert_eq!(
             odd.path(),
-            "/subscriptions/s%3Fx=1/resourceGroups/r%2F..%2Fg/providers/Microsoft.Compute/virtualMachines/a%20b%23c%252f"
+            "/subscriptions/s%3Fx=1/resourceGroups/r%2F..%2Fg\
+             /providers/Microsoft.Compute/virtualMachines/a%20b%23c%252f"
         );
         assert_eq!(odd.query(), Some("api-version=2024-07-01"));
         for bad in ["", ".", ".."] {

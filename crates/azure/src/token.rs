@@ -1,4 +1,5 @@
-//! The token: in memory until five minutes before it expires, one request for it at a time, never shown.
+//! The token: in memory until five minutes before it expires, one request for it at a time, never
+//! shown.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -66,8 +67,8 @@ impl Tokens {
         Tokens { source, scope, state: Mutex::new(State::default()) }
     }
 
-    /// A token that is good now. Whoever comes while one is being asked for waits for that one, and shares its failure:
-    /// a thousand calls ask once.
+    /// A token that is good now. Whoever comes while one is being asked for waits for that one, and
+    /// shares its failure: a thousand calls ask once.
     pub async fn get(&self, deadline: Instant) -> Result<Bearer, AzureError> {
         let came_at = Instant::now();
         let Ok(mut state) = timeout_at(deadline, self.state.lock()).await else {
@@ -112,8 +113,8 @@ impl Tokens {
         }
     }
 
-    /// All that the identity crate's errors say, from the outermost to the first cause, and the status if there was
-    /// an answer. They hold answers of the authority, which name no secret.
+    /// All that the identity crate's errors say, from the outermost to the first cause, and the
+    /// status if there was an answer. They hold answers of the authority, which name no secret.
     fn refused(&self, error: &azure_core::Error) -> AzureError {
         let mut status = None;
         let mut texts = vec![one_line(&error.to_string())];

@@ -1,5 +1,5 @@
-//! The HTTP clients: which roots they trust, how they resolve names, where a proxy has no place. HTTP/1.1 with
-//! keep-alive; no redirect is ever followed, because a token must not follow it.
+//! The HTTP clients: which roots they trust, how they resolve names, where a proxy has no place.
+//! HTTP/1.1 with keep-alive; no redirect is ever followed, because a token must not follow it.
 
 use std::error::Error as _;
 use std::fs;
@@ -31,13 +31,14 @@ const IMDS_REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 const IMDS_CONNECT_TRIES: u32 = 3;
 /// Between them.
 const IMDS_CONNECT_PAUSE: Duration = Duration::from_secs(1);
-/// Azure's front end closes idle connections after some minutes; ours close first, so that no request goes into a
-/// connection that is being closed.
+/// Azure's front end closes idle connections after some minutes; ours close first, so that no
+/// request goes into a connection that is being closed.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Where distributions keep their roots: Debian and Ubuntu, then Red Hat.
 const BUNDLES: [&str; 2] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
-/// The address that `azure_identity` asks, whatever the config says; the transport leads it where the config says.
+/// The address that `azure_identity` asks, whatever the config says; the transport leads it where
+/// the config says.
 const IMDS_ADDRESS: Host<&str> = Host::Ipv4(std::net::Ipv4Addr::new(169, 254, 169, 254));
 
 /// The clients of one [`crate::Arm`].
@@ -137,8 +138,8 @@ pub struct ImdsTransport {
 impl ImdsTransport {
     fn led(&self, request: &Request) -> Result<Request, Error> {
         if request.url().host() != Some(IMDS_ADDRESS) {
-            let text = "the environment (IDENTITY_ENDPOINT or MSI_ENDPOINT) leads to another source of \
-                        managed identities than IMDS; unset it";
+            let text = "the environment (IDENTITY_ENDPOINT or MSI_ENDPOINT) leads to another \
+                        source of managed identities than IMDS; unset it";
             return Err(Error::with_message(ErrorKind::Credential, text));
         }
         let mut request = request.clone();
@@ -152,8 +153,8 @@ impl ImdsTransport {
 
 #[async_trait::async_trait]
 impl HttpClient for ImdsTransport {
-    /// A connection that cannot be made is tried a few times here and then reported as an error that
-    /// `azure_identity` does not repeat for its 72 s: there is no IMDS.
+    /// A connection that cannot be made is tried a few times here and then reported as an error
+    /// that `azure_identity` does not repeat for its 72 s: there is no IMDS.
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let request = self.led(request)?;
         let mut tries = 1;

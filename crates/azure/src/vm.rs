@@ -1,5 +1,5 @@
-//! VMs as Azure shows them. Everything but the id may be absent or strange: what cannot be read is kept as a word
-//! or left out, and never fails the VMs beside it.
+//! VMs as Azure shows them. Everything but the id may be absent or strange: what cannot be read is
+//! kept as a word or left out, and never fails the VMs beside it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,7 +12,10 @@ use azslurm_core::{AttemptId, ClusterName, NodeName, NodesetName, Timestamp};
 use crate::ResourceId;
 
 macro_rules! open_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub enum $name {
@@ -91,7 +94,8 @@ open_enum!(
 );
 
 impl VmPower {
-    /// From a status code, `PowerState/running` (in any case); `None` if the code is of another kind.
+    /// From a status code, `PowerState/running` (in any case); `None` if the code is of another
+    /// kind.
     pub fn from_code(code: &str) -> Option<VmPower> {
         let (kind, word) = code.split_once('/')?;
         if !kind.eq_ignore_ascii_case("PowerState") {
@@ -178,7 +182,8 @@ pub struct Vm {
     pub statuses: Vec<VmStatus>,
 }
 
-/// A VM as Resource Graph shows it: up to about a minute old, and absence proves nothing (FACTS §8).
+/// A VM as Resource Graph shows it: up to about a minute old, and absence proves nothing (FACTS
+/// §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmRow {
     /// Resource id.

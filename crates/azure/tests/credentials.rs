@@ -1,4 +1,7 @@
-//! Every kind of credential, against an authority and an IMDS of our own over TLS, and what a log may show.
+//! Every kind of credential, against an authority and an IMDS of our own over TLS, and what a log
+//! may show.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 #[expect(dead_code, reason = "each test file uses another part of the server")]
 mod fake;
@@ -292,7 +295,8 @@ async fn no_log_shows_a_token_or_a_secret() {
 #[test]
 fn the_azure_cli_opens_the_door() {
     let directory = tempfile::tempdir().unwrap();
-    let script = "#!/bin/sh\necho '{\"accessToken\":\"FROM-AZ\",\"expires_on\":4102444800,\"tokenType\":\"Bearer\"}'\n";
+    let answer = r#"{"accessToken":"FROM-AZ","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    let script = format!("#!/bin/sh\necho '{answer}'\n");
     let az = directory.path().join("az");
     std::fs::write(&az, script).unwrap();
     std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o700)).unwrap();

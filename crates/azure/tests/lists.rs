@@ -1,5 +1,7 @@
 //! Lists and queries, page by page.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 #[expect(dead_code, reason = "each test file uses another part of the server")]
 mod fake;
 
@@ -29,7 +31,8 @@ async fn pages_are_followed_as_azure_names_them() {
     let paths: Vec<String> = azure.seen().into_iter().map(|seen| seen.path).collect();
     assert_eq!(
         paths[0],
-        "/subscriptions/S-1/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines?api-version=2024-07-01"
+        "/subscriptions/S-1/resourceGroups/rg\
+         /providers/Microsoft.Compute/virtualMachines?api-version=2024-07-01"
     );
     assert_eq!(paths[1], "/subscriptions/S-1/odd?%24skiptoken=a%2Fb&api-version=1");
 }
@@ -40,7 +43,8 @@ async fn a_list_that_breaks_off_says_so() {
     let page = |next: String| answer(200, json!({"value": [{"id": id("a")}], "nextLink": next}));
     let good = format!("{}/2", azure.url);
     let first = format!(
-        "{}/subscriptions/S-1/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines?api-version=2024-07-01",
+        "{}/subscriptions/S-1/resourceGroups/rg\
+         /providers/Microsoft.Compute/virtualMachines?api-version=2024-07-01",
         azure.url
     );
     for script in [
@@ -77,8 +81,16 @@ async fn a_list_that_is_refused_is_not_empty_but_incomplete() {
 async fn what_is_left_is_listed_with_its_owner() {
     let azure = Fake::start().await;
     azure.next([
-        answer(200, json!({"value": [{"id": "/nics/n", "properties": {"virtualMachine": {"id": "/vms/v"}}}]})),
-        answer(200, json!({"value": [{"id": "/disks/d", "managedBy": "/vms/v", "tags": {"a": "b"}}]})),
+        answer(
+            200,
+            json!({"value": [
+                {"id": "/nics/n", "properties": {"virtualMachine": {"id": "/vms/v"}}}
+            ]}),
+        ),
+        answer(
+            200,
+            json!({"value": [{"id": "/disks/d", "managedBy": "/vms/v", "tags": {"a": "b"}}]}),
+        ),
     ]);
     let arm = azure.arm();
     let nics = arm.list_nics("S-1", "rg").await.unwrap();

@@ -1,5 +1,7 @@
 //! The rules of sending (`client.rs`), against a server that answers as it is told.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 #[expect(dead_code, reason = "each test file uses another part of the server")]
 mod fake;
 

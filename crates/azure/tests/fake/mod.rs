@@ -1,5 +1,5 @@
-//! A server in this process that answers as it is told and remembers what it was asked: Resource Manager, Resource
-//! Graph, the authority and IMDS on one port.
+//! A server in this process that answers as it is told and remembers what it was asked: Resource
+//! Manager, Resource Graph, the authority and IMDS on one port.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -115,7 +115,8 @@ impl Fake {
         Fake { url, told }
     }
 
-    /// Tells what to do with the next requests, in order; all others are answered with 200 and `{}`.
+    /// Tells what to do with the next requests, in order; all others are answered with 200 and
+    /// `{}`.
     pub fn next(&self, all: impl IntoIterator<Item = Do>) {
         self.told.to_do.lock().unwrap().extend(all);
     }
