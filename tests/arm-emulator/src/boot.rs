@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -40,6 +41,17 @@ enum Asked {
     Die,
 }
 
+impl Asked {
+    /// Asks for more; says whether it was less before. Who was told to die is not asked to end.
+    fn raise(&mut self, wanted: Asked) -> bool {
+        let is_more = *self != Asked::Die && *self != wanted;
+        if is_more {
+            *self = wanted;
+        }
+        is_more
+    }
+}
+
 /// Told when a command has started or ended.
 pub type Report = Arc<dyn Fn(&str, Event<'_>) + Send + Sync>;
 
@@ -57,12 +69,19 @@ pub struct Runner {
     options: BootOptions,
     report: Report,
     running: Mutex<BTreeMap<String, watch::Sender<Asked>>>,
+    /// Nothing is started any more.
+    is_ending: AtomicBool,
 }
 
 impl Runner {
     /// A runner that has started nothing.
     pub fn new(options: BootOptions, report: Report) -> Arc<Runner> {
-        Arc::new(Runner { options, report, running: Mutex::new(BTreeMap::new()) })
+        Arc::new(Runner {
+            options,
+            report,
+            running: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+        })
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<Asked>>> {
@@ -72,6 +91,7 @@ impl Runner {
     /// Does what the model asks for; does not wait.
     pub fn carry_out(self: &Arc<Runner>, effect: Effect) {
         match effect {
+            Effect::Boot(_) if self.is_ending.load(Ordering::Relaxed) => {}
             Effect::Boot(order) => {
                 let (ask, asked) = watch::channel(Asked::Nothing);
                 self.running().insert(order.vm_id.clone(), ask);
@@ -80,13 +100,7 @@ impl Runner {
             Effect::Stop { vm_id, at_once } => {
                 let wanted = if at_once { Asked::Die } else { Asked::End };
                 if let Some(ask) = self.running().get(&vm_id) {
-                    ask.send_if_modified(|asked| {
-                        let is_more = *asked != Asked::Die && *asked != wanted;
-                        if is_more {
-                            *asked = wanted;
-                        }
-                        is_more
-                    });
+                    ask.send_if_modified(|asked| asked.raise(wanted));
                 }
             }
         }
@@ -94,8 +108,9 @@ impl Runner {
 
     /// Ends all commands and waits for their end.
     pub async fn end_all(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
         for ask in self.running().values() {
-            let _ = ask.send(Asked::End);
+            ask.send_if_modified(|asked| asked.raise(Asked::End));
         }
         // Each of them is killed after its grace; one second more is for reaping.
         let deadline = tokio::time::Instant::now() + GRACE + Duration::from_secs(1);

@@ -1,58 +1,16 @@
 //! `azslurm-arm-emulator`: serves until SIGTERM, SIGINT or `POST /_emulator/shutdown`.
 
+mod arguments;
+
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
-use azslurm_arm_emulator::boot::BootOptions;
-use azslurm_arm_emulator::model::config::Config;
-use azslurm_arm_emulator::{Options, Serving, run};
-use clap::Parser;
+use arguments::Arguments;
+use azslurm_arm_emulator::{Serving, run};
+use clap::Parser as _;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Azure Resource Manager in small, for tests.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Address for HTTP; port 0 lets the system choose
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// Address for HTTPS; by default another port of the same address
-    #[arg(long)]
-    listen_https: Option<SocketAddr>,
-    /// Another address for the instance metadata service
-    #[arg(long)]
-    imds_listen: Option<SocketAddr>,
-    /// Written, whole, once everything is served: JSON with the URLs
-    #[arg(long)]
-    ready_file: PathBuf,
-    /// Certificate of the HTTPS authority, PEM; written before the ready file
-    #[arg(long)]
-    ca_file: PathBuf,
-    /// What there is at the start, TOML; a built-in set without it
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Who may call, TOML; one application and two managed identities without it
-    #[arg(long)]
-    identities: Option<PathBuf>,
-    /// Accept any bearer token
-    #[arg(long)]
-    any_token: bool,
-    /// Program that every running VM runs
-    #[arg(long)]
-    boot: Option<PathBuf>,
-    /// Directory for the output of boot programs
-    #[arg(long, requires = "boot")]
-    boot_log: Option<PathBuf>,
-    /// How many times as fast as real time the clock runs
-    #[arg(long, default_value_t = 1.0)]
-    time_scale: f64,
-    /// End when the process that started this one ends
-    #[arg(long)]
-    die_with_parent: bool,
-}
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -64,7 +22,7 @@ fn main() -> anyhow::Result<()> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    let options = options(&arguments)?;
+    let options = arguments.options()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -77,33 +35,6 @@ fn main() -> anyhow::Result<()> {
         };
         run(options, |serving| announce(&arguments, serving), stop).await
     })
-}
-
-fn options(arguments: &Arguments) -> anyhow::Result<Options> {
-    anyhow::ensure!(
-        arguments.time_scale > 0.0 && arguments.time_scale.is_finite(),
-        "time scale {} is not a positive number",
-        arguments.time_scale
-    );
-    let config = arguments.config.as_deref().map_or(Ok(Config::default()), read)?;
-    let identities = arguments.identities.as_deref().map_or(Ok(Default::default()), read)?;
-    let mut options = Options { config, identities, ..Options::default() };
-    options.identities.lenient |= arguments.any_token;
-    options.listen = arguments.listen;
-    options.listen_https = arguments.listen_https;
-    options.listen_imds = arguments.imds_listen;
-    options.time_scale = arguments.time_scale;
-    options.boot = arguments
-        .boot
-        .clone()
-        .map(|program| BootOptions { program, log_dir: arguments.boot_log.clone() });
-    Ok(options)
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not right", path.display()))
 }
 
 fn announce(arguments: &Arguments, serving: &Serving) -> anyhow::Result<()> {

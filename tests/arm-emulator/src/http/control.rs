@@ -21,20 +21,19 @@ use crate::model::time::Millis;
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// What can be asked for; shown when something else was.
-const ALLOWED: [&str; 22] = [
+const ALLOWED: [&str; 26] = [
     "GET /resources?alive=true|false",
     "GET /calls",
     "POST /calls/reset",
     "GET /log?since=N",
     "POST /capacity {region, sku, zone?, spot?, in_set?, vms, late?, code?, message?}",
-    "POST /quota {region, name, limit}",
+    "POST /quota {region, name, limit, subscription?}",
     "GET /delays",
     "POST /delays {preset?, vm_create_ms?, vm_delete_ms?, …, retry_after_s?}",
     "POST /habits {changed_case?, nic_reserved_ms?, …}",
     "POST /offers {unknown_images?, images_with_plan?, spot_price?}",
     "GET /faults",
-    "POST /faults {method?, path_contains?, times?, skip?, status?, body?, headers?, latency_ms?, \
-     kind?}",
+    "POST /faults {method?, path_contains?, times?, skip?, kind?, status?, body?, headers?, …}",
     "DELETE /faults",
     "DELETE /faults/{id}",
     "POST /evict {vm, notice_s?}",
@@ -44,6 +43,11 @@ const ALLOWED: [&str; 22] = [
     "POST /graph {lag_ms}",
     "POST /throttle {enforce?, arm_reads?, …}",
     "POST /vms {vm, vanish: true}",
+    "POST /identity/faults {endpoint: imds|authority, \
+     faults: [{status?, retry_after_s?, delay_ms?}]}",
+    "POST /identity/expire",
+    "POST /identity/revoke",
+    "GET /identity/requests",
     "POST /shutdown",
 ];
 

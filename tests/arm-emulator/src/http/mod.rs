@@ -1,7 +1,7 @@
 //! HTTP around the model: who may call, faults, the record of calls, and the control interface.
 //!
 //! ```text
-//! /_emulator/…          control
+//! /_emulator/…          control; /_emulator/identity/… is the directory's own
 //! /metadata, /{tenant}  identity            ┐ watched: faults, record
 //! everything else       token ─► the model  ┘
 //! ```
@@ -92,5 +92,6 @@ pub fn router(shared: Arc<Shared>) -> Router {
     let watched = identity::router(Arc::clone(&shared.identities))
         .fallback_service(arm::service(Arc::clone(&shared)))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), watch::watch));
-    control::router(shared).fallback_service(watched)
+    let directory = identity::control_router(Arc::clone(&shared.identities));
+    control::router(shared).merge(directory).fallback_service(watched)
 }

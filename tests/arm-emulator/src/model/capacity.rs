@@ -142,6 +142,11 @@ impl Capacity {
         })
     }
 
+    /// Whether a limit shows only while the operation runs.
+    pub fn has_late_limit(&self, demand: &Demand) -> bool {
+        self.rooms.iter().any(|room| room.late && room.matches(demand))
+    }
+
     fn used(&self, room: &Room) -> u32 {
         let matching = self.taken.iter().filter(|(demand, _)| room.matches(demand));
         matching.map(|(_, count)| *count).sum()

@@ -151,6 +151,7 @@ impl super::Model {
             self.quota.set(allowance);
         }
         self.set_graph_lag(config.graph_lag_ms);
+        self.history.mark_seeded();
         Ok(())
     }
 }

@@ -73,7 +73,7 @@ impl Model {
             Route::InRegion(subscription, region, what) => {
                 only_get(request)?;
                 match what {
-                    Regional::Usages => Ok(self.usages(region)),
+                    Regional::Usages => Ok(self.usages(subscription, region)),
                     Regional::Vms => self.list_region(subscription, region, request),
                 }
             }

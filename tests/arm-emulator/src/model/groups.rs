@@ -44,7 +44,22 @@ impl Model {
                 let list: Vec<Value> = regions.collect();
                 Ok(Response::with_body(200, json!({ "value": list })))
             }
-            _ => {
+            // The caller only comes here with one of the three.
+            Route::Subscriptions
+            | Route::Groups(_)
+            | Route::Group(..)
+            | Route::AllOf(..)
+            | Route::AllIn(..)
+            | Route::Resource(_)
+            | Route::Below(..)
+            | Route::Subnet(..)
+            | Route::InRegion(..)
+            | Route::Operation(..)
+            | Route::OperationResult(..)
+            | Route::Skus(_)
+            | Route::MarketImage(..)
+            | Route::GalleryImage(_)
+            | Route::Graph => {
                 let list: Vec<Value> = self.subscriptions.iter().map(shown).collect();
                 Ok(Response::with_body(200, json!({ "value": list })))
             }

@@ -31,6 +31,8 @@ pub struct Record {
     pub provisioning: String,
     /// Power state of a VM as last known.
     pub power: Option<String>,
+    /// There from the beginning, by configuration.
+    pub is_seeded: bool,
     /// What happened, in order.
     pub events: Vec<(Millis, String)>,
 }
@@ -64,9 +66,15 @@ impl History {
             deleted: None,
             provisioning: "Succeeded".to_owned(),
             power: None,
+            is_seeded: false,
             events: vec![(now, "created".to_owned())],
         });
         RecordId(self.records.len() - 1)
+    }
+
+    /// Marks everything so far as there from the beginning.
+    pub fn mark_seeded(&mut self) {
+        self.records.iter_mut().for_each(|record| record.is_seeded = true);
     }
 
     /// The record to change.
@@ -109,6 +117,7 @@ impl Record {
             "deleted_at": self.deleted.map(time::control),
             "provisioning_state": self.provisioning,
             "power_state": self.power,
+            "seeded": self.is_seeded,
             "history": events
                 .map(|(at, event)| json!({"at": time::control(*at), "event": event}))
                 .collect::<Vec<Value>>(),

@@ -49,7 +49,7 @@ impl Model {
         let early = injected.filter(|error| !is_late(error));
         let found = match early {
             Some(error) => Err(Box::new(error)),
-            None => self.place_vm(&key, true),
+            None => self.place_vm(&key),
         };
         if let Err(error) = found {
             self.fail_vm(operation, &key, error);

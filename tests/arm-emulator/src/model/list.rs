@@ -5,8 +5,12 @@ use serde_json::{Value, json};
 use super::Model;
 use super::ids::{self, Key, Kind, ResourceId, group_key};
 use super::message::{Answer, ArmError, Request, Response};
+use super::quota::Place;
 use super::resources::Vm;
 use crate::catalog;
+
+/// What a list keeps of its resources.
+type Filter<'a> = Box<dyn Fn(&Key) -> bool + 'a>;
 
 /// Query member that carries the place in a list.
 const SKIP_TOKEN: &str = "$skiptoken";
@@ -71,11 +75,7 @@ impl Model {
     }
 
     /// The only filter that VM lists know: members of a scale set (FACTS §1.2).
-    fn vm_filter<'a>(
-        &'a self,
-        kind: Kind,
-        request: &Request,
-    ) -> Result<Box<dyn Fn(&Key) -> bool + 'a>, Box<ArmError>> {
+    fn vm_filter<'a>(&'a self, kind: Kind, request: &Request) -> Result<Filter<'a>, Box<ArmError>> {
         let invalid = |name: &str, text: &str| {
             Box::new(ArmError::new(400, "InvalidParameter", text).target(name))
         };
@@ -171,8 +171,9 @@ impl Model {
     }
 
     /// Quota and its use in a region.
-    pub(super) fn usages(&self, region: &str) -> Response {
-        let usages = self.quota.usages(&ids::region(region), &catalog::families());
+    pub(super) fn usages(&self, subscription: &str, region: &str) -> Response {
+        let place = Place::new(subscription, region);
+        let usages = self.quota.usages(&place, catalog::families());
         Response::with_body(200, json!({ "value": usages }))
     }
 

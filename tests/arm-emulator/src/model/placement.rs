@@ -8,7 +8,7 @@ use super::Model;
 use super::dispatch::{method_not_allowed, resource_not_found};
 use super::ids::{Key, ResourceId};
 use super::message::{Answer, ArmError, Method, Request, Response};
-use super::quota;
+use super::quota::{self, Place};
 use super::resources::{AvailabilitySet, PlacementGroup, Vm};
 use super::vm_body;
 use crate::catalog;
@@ -52,8 +52,9 @@ impl Model {
         let is_new = !self.sets.contains_key(&key);
         if is_new {
             let charges = [(quota::SETS.to_owned(), 1)];
-            self.quota.check(&location, &charges)?;
-            self.quota.take(&location, &charges);
+            let place = Place::new(&id.subscription, &location);
+            self.quota.check(&place, &charges)?;
+            self.quota.take(&place, &charges);
             let set = AvailabilitySet {
                 common: self.begin(id, &location, tags),
                 sku: asked.sku,
@@ -145,7 +146,8 @@ impl Model {
     fn remove_set(&mut self, key: &Key) {
         self.move_set(key, None);
         if let Some(set) = self.sets.remove(key) {
-            self.quota.give_back(&set.common.location, &[(quota::SETS.to_owned(), 1)]);
+            let place = Place::new(&set.common.id.subscription, &set.common.location);
+            self.quota.give_back(&place, &[(quota::SETS.to_owned(), 1)]);
             self.history.end(set.common.record, self.now, "deleted");
         }
         self.changed(key);

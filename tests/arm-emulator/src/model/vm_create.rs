@@ -9,6 +9,7 @@ use super::events::Event;
 use super::ids::{Key, Kind, ResourceId};
 use super::message::{Answer, ArmError, Request, Response};
 use super::operation::{Doing, OperationId, Start};
+use super::quota::Place;
 use super::resources::{EvictionPolicy, Part, Power, Provisioning, Vm};
 use super::rules::Case;
 use super::time::Millis;
@@ -38,15 +39,16 @@ impl Model {
             return Err(Box::new(ArmError::new(400, "InvalidParameter", "vmSize is missing.")));
         };
         let charges = quota::charges(sku, put.is_spot());
-        self.quota.check(&put.location, &charges)?;
+        let place = Place::new(&id.subscription, &put.location);
+        self.quota.check(&place, &charges)?;
         let demand = demand_of(&put, sku);
         let set = reference(&put, "/availabilitySet/id");
         self.need_room(&demand, set.as_ref(), false)?;
         let nics = self.make_nics(id, &put)?;
         let disks = self.make_disks(id, &put);
-        self.quota.take(&put.location, &charges);
+        self.quota.take(&place, &charges);
         let created = self.insert_vm(id, put, (sku, nics, disks));
-        let operation = self.begin_create(&created, request);
+        let operation = self.begin_create(&created, request)?;
         let body = self.vm_body(&created);
         let response = Response::with_body(201, body).effect(format!("vm {} accepted", id.name));
         Ok(self.with_operation(response, operation, request))
@@ -98,7 +100,15 @@ impl Model {
     }
 
     /// Starts the stages of a create, for a new VM or one that failed before.
-    pub(super) fn begin_create(&mut self, key: &Key, request: &Request) -> OperationId {
+    ///
+    /// # Errors
+    /// When there is no room and that shows at once.
+    pub(super) fn begin_create(
+        &mut self,
+        key: &Key,
+        request: &Request,
+    ) -> Result<OperationId, Box<ArmError>> {
+        self.claim_place(key)?;
         let (location, subscription, sku) = match self.vms.get(key) {
             Some(vm) => {
                 let common = &vm.common;
@@ -121,7 +131,7 @@ impl Model {
         self.events.at(self.now + part(self.delays.allocated_at), Event::Allocate(operation));
         self.events.at(self.now + part(self.delays.running_at), Event::Run(operation));
         self.finish_at(operation, self.now + whole);
-        operation
+        Ok(operation)
     }
 
     /// Refuses when there is no room at this moment.
@@ -138,12 +148,20 @@ impl Model {
         }
     }
 
-    /// Gives a VM its place. `late` room is looked at now; early room was looked at by the PUT,
-    /// and is looked at again by a start.
-    pub(super) fn place_vm(&mut self, key: &Key, late: bool) -> Result<(), Box<ArmError>> {
+    /// The PUT's look for room: where no limit shows late, the place is taken at once.
+    fn claim_place(&mut self, key: &Key) -> Result<(), Box<ArmError>> {
         let Some(vm) = self.vms.get(key).filter(|vm| vm.place.is_none()) else { return Ok(()) };
         let (demand, set) = (demand_of(&vm.asked, vm.sku), vm.set.clone());
-        self.need_room(&demand, set.as_ref(), late)?;
+        self.need_room(&demand, set.as_ref(), false)?;
+        if self.capacity.has_late_limit(&demand) { Ok(()) } else { self.place_vm(key) }
+    }
+
+    /// Gives a VM its place, if it has none and there is room.
+    pub(super) fn place_vm(&mut self, key: &Key) -> Result<(), Box<ArmError>> {
+        let Some(vm) = self.vms.get(key).filter(|vm| vm.place.is_none()) else { return Ok(()) };
+        let (demand, set) = (demand_of(&vm.asked, vm.sku), vm.set.clone());
+        self.need_room(&demand, set.as_ref(), true)?;
+        self.need_room(&demand, set.as_ref(), false)?;
         self.capacity.take(demand.clone());
         let cluster = self.chance.bits() % CLUSTERS;
         if let Some(vm) = self.vms.get_mut(key) {

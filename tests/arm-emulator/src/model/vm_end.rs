@@ -4,7 +4,7 @@ use super::Model;
 use super::ids::{Key, ResourceId};
 use super::message::{Answer, Request, Response};
 use super::operation::{Doing, OperationId, Progress};
-use super::quota;
+use super::quota::{self, Place};
 use super::resources::{EvictionPolicy, Power, Provisioning};
 use super::time::Millis;
 
@@ -63,8 +63,17 @@ impl Model {
             let (event, held) = match doing {
                 Doing::Evict => ("evicted and deleted", 0),
                 Doing::Vanish => ("vanished", 0),
-                _ if is_forced => ("deleted by force", self.habits.address_held_ms),
-                _ => ("deleted", 0),
+                Doing::Delete if is_forced => ("deleted by force", self.habits.address_held_ms),
+                Doing::Delete
+                | Doing::Create
+                | Doing::Update
+                | Doing::Start
+                | Doing::Restart
+                | Doing::PowerOff
+                | Doing::Deallocate
+                | Doing::DeleteGroup
+                | Doing::DeletePlain
+                | Doing::Nothing => ("deleted", 0),
             };
             self.remove_vm(key, event, held);
         }
@@ -94,7 +103,8 @@ impl Model {
         let Some(vm) = self.vms.remove(key) else { return };
         self.by_vm_id.remove(&vm.vm_id);
         let charges = quota::charges(vm.sku, vm.spot.is_some());
-        self.quota.give_back(&vm.common.location, &charges);
+        let place = Place::new(&vm.common.id.subscription, &vm.common.location);
+        self.quota.give_back(&place, &charges);
         let has_failed = !vm.has_run;
         for part in &vm.nics {
             if part.goes_with_vm {

@@ -59,10 +59,10 @@ impl Model {
         Ok(response)
     }
 
-    /// A start looks for room like a create, early limits included: they are all there is.
+    /// A start looks for room at once, and fails in its operation.
     fn schedule_start(&mut self, operation: Option<super::operation::OperationId>, key: &Key) {
         let Some(operation) = operation else { return };
-        if let Err(error) = self.place_vm(key, false) {
+        if let Err(error) = self.place_vm(key) {
             return self.fail_vm(operation, key, error);
         }
         let due = self.operations.get(operation).and_then(|op| op.due).unwrap_or(self.now);

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::Model;
 use super::dispatch::resource_not_found;
 use super::ids::{Key, ResourceId};
-use super::message::{Answer, Request, Response};
+use super::message::{Answer, ArmError, Request, Response};
 use super::operation::{Doing, OperationId, Progress, Start};
-use super::quota;
+use super::quota::{self, Place};
 use super::resources::Provisioning;
 use super::vm_body::{self, VmPut};
 use super::vm_create::marked_for_deletion;
@@ -29,10 +29,11 @@ impl Model {
         self.resize_vm(key, &put)?;
         self.take_over(key, put);
         let operation = if is_failed {
+            let operation = self.begin_create(key, request)?;
             self.set_provisioning(key, Provisioning::Creating);
-            self.begin_create(key, request)
+            operation
         } else if is_creating {
-            self.join_create(key, request)
+            self.join_create(key, request)?
         } else {
             self.begin_update(key, request)
         };
@@ -42,22 +43,22 @@ impl Model {
     }
 
     /// Another size: quota is looked at again; the place stays, since nothing here depends on it.
-    fn resize_vm(&mut self, key: &Key, put: &VmPut) -> Result<(), Box<super::message::ArmError>> {
+    fn resize_vm(&mut self, key: &Key, put: &VmPut) -> Result<(), Box<ArmError>> {
         let (Some(vm), Some(sku)) = (self.vms.get_mut(key), catalog::sku(put.size())) else {
             return Ok(());
         };
         if std::ptr::eq(vm.sku, sku) || vm.sku.name == sku.name {
             return Ok(());
         }
-        let location = vm.common.location.clone();
+        let place = Place::new(&vm.common.id.subscription, &vm.common.location);
         let before = quota::charges(vm.sku, vm.spot.is_some());
         let after = quota::charges(sku, vm.spot.is_some());
-        self.quota.give_back(&location, &before);
-        if let Err(error) = self.quota.check(&location, &after) {
-            self.quota.take(&location, &before);
+        self.quota.give_back(&place, &before);
+        if let Err(error) = self.quota.check(&place, &after) {
+            self.quota.take(&place, &before);
             return Err(error);
         }
-        self.quota.take(&location, &after);
+        self.quota.take(&place, &after);
         vm.sku = sku;
         Ok(())
     }
@@ -80,10 +81,10 @@ impl Model {
     }
 
     /// A PUT during a create ends when the create ends.
-    fn join_create(&mut self, key: &Key, request: &Request) -> OperationId {
+    fn join_create(&mut self, key: &Key, request: &Request) -> Result<OperationId, Box<ArmError>> {
         let running = self.vms.get(key).and_then(|vm| vm.operation);
         match running.filter(|id| self.operations.running(*id).is_some()) {
-            Some(operation) => operation,
+            Some(operation) => Ok(operation),
             None => self.begin_create(key, request),
         }
     }

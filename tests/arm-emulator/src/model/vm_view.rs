@@ -295,7 +295,10 @@ fn provisioning_status(vm: &Vm, now: time::Millis) -> Value {
             let word = state.word().to_ascii_lowercase();
             let display = match state {
                 Provisioning::Succeeded => "Provisioning succeeded",
-                _ => state.word(),
+                Provisioning::Creating
+                | Provisioning::Updating
+                | Provisioning::Failed(_)
+                | Provisioning::Deleting => state.word(),
             };
             json!({"code": format!("ProvisioningState/{word}"), "level": "Info",
                    "displayStatus": display, "time": time})

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use super::super::resources::Vm;
 use super::{Case, Objection};
 
 /// Members that stay as they were made, by pointer and by the name in the refusal. A body that
 /// leaves one out does not change it.
-const IMMUTABLE: [(&str, &str); 16] = [
+const IMMUTABLE: [(&str, &str); 20] = [
     ("/priority", "priority"),
     ("/osProfile/computerName", "osProfile.computerName"),
     ("/osProfile/adminUsername", "osProfile.adminUsername"),
@@ -19,7 +20,11 @@ const IMMUTABLE: [(&str, &str); 16] = [
     ("/availabilitySet/id", "availabilitySet.id"),
     ("/virtualMachineScaleSet/id", "virtualMachineScaleSet.id"),
     ("/platformFaultDomain", "platformFaultDomain"),
-    ("/storageProfile/imageReference", "imageReference"),
+    ("/storageProfile/imageReference/id", "imageReference.id"),
+    ("/storageProfile/imageReference/publisher", "imageReference.publisher"),
+    ("/storageProfile/imageReference/offer", "imageReference.offer"),
+    ("/storageProfile/imageReference/sku", "imageReference.sku"),
+    ("/storageProfile/imageReference/version", "imageReference.version"),
     ("/storageProfile/osDisk/name", "osDisk.name"),
     ("/storageProfile/osDisk/createOption", "osDisk.createOption"),
     ("/storageProfile/osDisk/diffDiskSettings", "osDisk.diffDiskSettings"),
@@ -35,12 +40,21 @@ pub(super) fn immutable(case: &Case) -> Option<Objection> {
     let existing = case.existing?;
     let changed = IMMUTABLE.iter().find(|(pointer, _)| {
         let asked = case.put.at(pointer);
-        asked.is_some_and(|asked| !same(asked, existing.asked.at(pointer)))
+        // What was left out at first is as Azure filled it in: a body from GET may come back.
+        let before = existing.asked.at(pointer).or_else(|| filled_in(existing, pointer));
+        asked.is_some_and(|asked| !same(asked, before))
     });
     let zones_changed = !case.put.zones.is_empty() && case.put.zones != existing.asked.zones;
     let name = changed.map(|(_, name)| *name).or(zones_changed.then_some("zones"))?;
     let text = format!("Changing property '{name}' is not allowed.");
     Some(Objection::to(name, text))
+}
+
+/// A member of `properties` as GET shows it.
+fn filled_in<'a>(vm: &'a Vm, pointer: &str) -> Option<&'a Value> {
+    let (first, rest) = pointer[1..].split_once('/').unwrap_or((&pointer[1..], ""));
+    let top = vm.properties.get(first)?;
+    if rest.is_empty() { Some(top) } else { top.pointer(&format!("/{rest}")) }
 }
 
 /// Ids and words are compared without case, everything else as it is.

@@ -99,6 +99,7 @@ pub(super) fn ephemeral_caching(case: &Case) -> Option<Objection> {
 }
 
 fn room(sku: &SkuFacts, placement: &str) -> Option<u32> {
+    sku.ephemeral_placements().iter().find(|name| name.eq_ignore_ascii_case(placement))?;
     let rooms = [
         ("CacheDisk", sku.cache_disk_gb),
         ("ResourceDisk", sku.resource_disk_gb),

@@ -142,6 +142,18 @@ pub(super) fn group_unfit(case: &Case) -> Option<Objection> {
     }
 }
 
+pub(super) fn scale_set_unknown(case: &Case) -> Option<Objection> {
+    let id = case.put.text("/virtualMachineScaleSet/id");
+    (!id.is_empty()).then(|| {
+        let text = format!(
+            "Resource {id} referenced by resource {} was not found. Please make sure that the \
+             referenced resource exists, and that both resources are in the same region.",
+            case.id
+        );
+        Objection::to("virtualMachineScaleSet.id", text)
+    })
+}
+
 pub(super) fn reservation_unknown(case: &Case) -> Option<Objection> {
     let id = case.put.text("/capacityReservation/capacityReservationGroup/id");
     (!id.is_empty() && !case.model.plain.contains_key(&Key::of(id))).then(|| {

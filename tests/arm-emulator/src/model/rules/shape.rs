@@ -187,6 +187,41 @@ pub(super) fn size_retired(case: &Case) -> Option<Objection> {
     })
 }
 
+/// Durations by pointer, with the fewest and the most minutes.
+const DURATIONS: [(&str, u64, u64); 2] = [
+    ("/scheduledEventsProfile/terminateNotificationProfile/notBeforeTimeout", 5, 15),
+    ("/extensionsTimeBudget", 15, 120),
+];
+
+/// Minutes of an ISO 8601 duration of hours and minutes (`PT1H30M`).
+fn minutes(text: &str) -> Option<u64> {
+    let mut rest = text.strip_prefix("PT").filter(|rest| !rest.is_empty())?;
+    let mut total = 0;
+    for (unit, length) in [('H', 60), ('M', 1)] {
+        if let Some((count, after)) = rest.split_once(unit) {
+            total += count.parse::<u64>().ok()? * length;
+            rest = after;
+        }
+    }
+    rest.is_empty().then_some(total)
+}
+
+pub(super) fn durations(case: &Case) -> Option<Objection> {
+    DURATIONS.iter().find_map(|(pointer, least, most)| {
+        let given = case.put.at(pointer)?;
+        let found = given.as_str().and_then(minutes);
+        let is_good = found.is_some_and(|found| (*least..=*most).contains(&found));
+        let name = pointer.rsplit('/').next().unwrap_or_default();
+        (!is_good).then(|| {
+            let text = format!(
+                "The value {given} of parameter '{name}' is invalid: it must be between PT{least}M \
+                 and PT{most}M."
+            );
+            Objection::to(name, text)
+        })
+    })
+}
+
 pub(super) fn region_unknown(case: &Case) -> Option<Objection> {
     catalog::find_region(&case.put.location).is_none().then(|| {
         let known: Vec<&str> = catalog::regions().iter().map(|region| region.name).collect();
