@@ -161,8 +161,7 @@ fn when_the_test_is_killed_its_cluster_ends() {
     assert!(!living_in(&spool).is_empty(), "the check below can see slurmstepd");
     holder.kill().unwrap();
     holder.wait().unwrap();
-    // A killed test counts as failed, so that its logs are kept; removed last, they say that the
-    // guardian is done.
+    // The directory goes last.
     until("the cluster to end", || {
         let left = [processes_of(&dir), living_in(&spool)].concat();
         (left.is_empty() && !dir.exists()).then_some(())
