@@ -317,14 +317,15 @@ struct Issued {
     lifetime: u64,
 }
 
-/// The routes of the metadata service, of the authority and of discovery, and the control routes
-/// under `/_emulator/identity/`.
+/// The routes of the metadata service, of the authority and of discovery.
 pub fn router(identities: Arc<Identities>) -> Router {
-    imds::router()
-        .merge(authority::router())
-        .merge(discovery::router())
-        .merge(control::router())
-        .with_state(identities)
+    let routes = imds::router().merge(authority::router()).merge(discovery::router());
+    routes.with_state(identities)
+}
+
+/// The control routes, under `/_emulator/identity/`.
+pub fn control_router(identities: Arc<Identities>) -> Router {
+    control::router().with_state(identities)
 }
 
 fn unix_now() -> u64 {

@@ -25,8 +25,12 @@ fn identities() -> Arc<Identities> {
     Arc::new(Identities::new(options))
 }
 
+fn whole_router(identities: &Arc<Identities>) -> Router {
+    router(Arc::clone(identities)).merge(control_router(Arc::clone(identities)))
+}
+
 async fn send(identities: &Arc<Identities>, request: Request<Body>) -> (StatusCode, Value) {
-    let response: Response<Body> = router(Arc::clone(identities)).oneshot(request).await.unwrap();
+    let response: Response<Body> = whole_router(identities).oneshot(request).await.unwrap();
     let status = response.status();
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
