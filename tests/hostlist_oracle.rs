@@ -1,5 +1,5 @@
-//! The installed `scontrol` as the oracle of host lists: what it answers to generated lists, our own code answers too.
-//! It needs a slurm.conf of five lines and no daemon.
+//! The installed `scontrol` as the oracle of host lists: what it answers to generated lists, our
+//! own code answers too. It needs a slurm.conf of five lines and no daemon.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::process::Command;
 use azslurm_core::NodeName;
 use azslurm_core::hostlist::{expand, fold};
 
-/// Where the packages put it. The tests do not trust PATH: slurmctld gives its programs none either.
+/// Where the packages put it. The tests do not trust PATH: slurmctld gives its programs none
+/// either.
 const SCONTROL: &str = "/usr/bin/scontrol";
 
 /// Enough for every rule to meet every other a few times; two calls of 4 ms each.
@@ -36,7 +37,8 @@ impl Oracle {
         self.folder.path().join("slurm.conf")
     }
 
-    /// `None`: refused. `show hostnames` ends with 0 then too, with a message and without an answer.
+    /// `None`: refused. `show hostnames` ends with 0 then too, with a message and without an
+    /// answer.
     fn show(&self, verb: &str, list: &str) -> Option<Vec<String>> {
         let output = Command::new(SCONTROL)
             .args(["show", verb, list])
@@ -49,7 +51,8 @@ impl Oracle {
     }
 }
 
-/// A small generator with a seed (xorshift64*): the same lists on every machine, and more of them by another seed.
+/// A small generator with a seed (xorshift64*): the same lists on every machine, and more of them
+/// by another seed.
 struct Dice(u64);
 
 impl Dice {
@@ -66,8 +69,8 @@ impl Dice {
     }
 }
 
-/// One to four tokens with up to three brackets. Nothing after the last bracket: 22.05 refuses that. Some ranges run
-/// downwards or are otherwise wrong, and must be refused by both.
+/// One to four tokens with up to three brackets. Nothing after the last bracket: 22.05 refuses
+/// that. Some ranges run downwards or are otherwise wrong, and must be refused by both.
 fn expression(dice: &mut Dice) -> String {
     let mut list = String::new();
     for token in 0..=dice.below(4) {

@@ -20,7 +20,8 @@ const NOT_CHECKED: [&str; 3] = [
 #[derive(Debug)]
 pub struct Report(Result<Loaded, ConfigFileError>);
 
-/// Loads the config as the programs do: its place, its mode, its text. Nothing else is opened or asked.
+/// Loads the config as the programs do: its place, its mode, its text. Nothing else is opened or
+/// asked.
 pub fn check(flag: Option<&Path>) -> Report {
     Report(config_file::load(flag))
 }

@@ -8,8 +8,9 @@ use clap::{Parser, Subcommand};
 
 /// Explains and checks the config of azslurm.
 ///
-/// Begin with `azslurm-conf example > /etc/azslurm/azslurm.toml`, adapt it, and run `azslurm-conf check` after every
-/// change. It changes no file and shows no secret. Exit code 0: fine; 2: the programs could not start with it.
+/// Begin with `azslurm-conf example > /etc/azslurm/azslurm.toml`, adapt it, and run `azslurm-conf
+/// check` after every change. It changes no file and shows no secret. Exit code 0: fine; 2: the
+/// programs could not start with it.
 #[derive(Debug, Parser)]
 #[command(name = "azslurm-conf", version)]
 struct Arguments {
@@ -21,10 +22,11 @@ struct Arguments {
 enum Verb {
     /// Check the config file: who may read and write it, every key, and what must agree
     ///
-    /// All errors are printed at once, each as `file:line:column: key: what is wrong and what is allowed`. Files that
-    /// the config names, slurm.conf and Azure are not looked at.
+    /// All errors are printed at once, each as `file:line:column: key: what is wrong and what is
+    /// allowed`. Files that the config names, slurm.conf and Azure are not looked at.
     Check {
-        /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF, /etc/azslurm/azslurm.toml]
+        /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
+        /// /etc/azslurm/azslurm.toml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Print one JSON object instead of text

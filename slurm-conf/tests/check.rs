@@ -90,7 +90,8 @@ fn a_config_that_is_not_there_or_that_others_may_write_ends_with_2() {
 #[test]
 fn a_secret_that_others_may_read_is_refused_and_not_shown() {
     let credential = "[credential]\ntype = \"client-secret\"\ntenant_id = \"contoso.example\"\n\
-                      client_id = \"00000000-0000-0000-0000-000000000000\"\nclient_secret = \"hunter2\"\n";
+                      client_id = \"00000000-0000-0000-0000-000000000000\"\n\
+                      client_secret = \"hunter2\"\n";
     let file = file(&format!("{credential}{}", example()));
     std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o644)).unwrap();
     let output = check(file.path(), &[]);

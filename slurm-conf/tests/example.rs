@@ -1,5 +1,5 @@
-//! The example config cannot drift from the parser: it parses, knows every key, shows true defaults, and every
-//! example value in it is one that the parser takes.
+//! The example config cannot drift from the parser: it parses, knows every key, shows true
+//! defaults, and every example value in it is one that the parser takes.
 
 use azslurm_conf::example::EXAMPLE;
 use azslurm_core::config::{self, Config, TABLES};
@@ -46,7 +46,8 @@ fn every_default_that_the_example_shows_is_the_parsers() {
     assert_eq!(parsed(&text), parsed(EXAMPLE));
     let count =
         EXAMPLE.lines().filter_map(|line| line.strip_prefix(DEFAULT)).filter(|text| is_toml(text));
-    // Every key that has a default, and the tables around them: a change here is a change of the config.
+    // Every key that has a default, and the tables around them: a change here is a change of the
+    // config.
     assert_eq!(count.count(), 27, "lines that show a default");
 }
 
@@ -84,8 +85,8 @@ fn every_sample_of_the_example_is_taken_by_the_parser_and_changes_something() {
     }
 }
 
-/// The commented line `# [table]` that a block of keys needs: the last table above it, if that is commented and the
-/// block has no table of its own.
+/// The commented line `# [table]` that a block of keys needs: the last table above it, if that is
+/// commented and the block has no table of its own.
 fn owning_table<'a>(lines: &[&'a str], block: &std::ops::Range<usize>) -> Option<&'a str> {
     if lines[block.start].starts_with("## [") {
         return None;

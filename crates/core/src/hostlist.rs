@@ -1,17 +1,18 @@
 //! Slurm's host lists, both ways: `n[1-3,7]` to names and names to `n[1-3,7]`.
 //!
-//! The grammar (Slurm's `src/common/hostlist.c`, one dimension; checked against the answers of three versions of
-//! `scontrol` in `tests/hostlist_slurm.rs`):
+//! The grammar (Slurm's `src/common/hostlist.c`, one dimension; checked against the answers of
+//! three versions of `scontrol` in `tests/hostlist_slurm.rs`):
 //!
 //! ```text
-//! list   := token (separator token)*     separator: one or more of ',' blank tab newline, outside brackets
+//! list   := token (separator token)*     separator: ',' blank tab newline, outside brackets
 //! token  := text | text? ('[' range (',' range)* ']' text?)+
 //! range  := digits | digits '-' digits   never downwards; zeros of the lower bound are the width
 //! ```
 //!
-//! Where Slurm's versions differ the newer one holds. Where Slurm guesses (`n[1-]`, `n[+1]`, a bracket that is
-//! never closed, a number that does not fit, a name that no node can have) this module refuses: a guess here
-//! would create or delete the VM of another node. The test names every such difference with its reason.
+//! Where Slurm's versions differ the newer one holds. Where Slurm guesses (`n[1-]`, `n[+1]`, a
+//! bracket that is never closed, a number that does not fit, a name that no node can have) this
+//! module refuses: a guess here would create or delete the VM of another node. The test names every
+//! such difference with its reason.
 
 use std::fmt;
 
@@ -21,11 +22,12 @@ mod fold;
 
 pub use fold::{fold, fold_set, fold_sorted};
 
-/// Slurm's own limit of one range (`MAX_RANGE` of hostlist.c): `n[1-65536]` is taken, `n[1-65537]` refused.
+/// Slurm's own limit of one range (`MAX_RANGE` of hostlist.c): `n[1-65536]` is taken, `n[1-65537]`
+/// refused.
 pub const RANGE_LENGTH_MAX: u64 = 65_536;
 
-/// The greatest number of names in one list. Ten times the 100,000 nodes that we mean to serve, and about 60 MB
-/// of names: a mistyped list is an error message and not an exhausted controller.
+/// The greatest number of names in one list. Ten times the 100,000 nodes that we mean to serve, and
+/// about 60 MB of names: a mistyped list is an error message and not an exhausted controller.
 pub const NAMES_MAX: usize = 1_000_000;
 
 /// No node name is longer, so no number in one is.
@@ -46,7 +48,8 @@ pub struct HostlistError {
     pub found: String,
 }
 
-/// What is wrong with a host list. `Display` continues a sentence that begins with the offending text.
+/// What is wrong with a host list. `Display` continues a sentence that begins with the offending
+/// text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostlistErrorKind {
     /// `n[1`
@@ -96,11 +99,11 @@ fn refused(kind: HostlistErrorKind, at: usize, found: &str) -> HostlistError {
     HostlistError { kind, at, found: found.chars().take(FOUND_MAX).collect() }
 }
 
-/// The names of a host list, as `scontrol show hostnames` gives them: in its order, duplicates kept. An empty
-/// list is no error and has no names.
+/// The names of a host list, as `scontrol show hostnames` gives them: in its order, duplicates
+/// kept. An empty list is no error and has no names.
 ///
-/// With several brackets the last varies fastest, then the first, the second and so on: Slurm's order, which
-/// nobody should rely on.
+/// With several brackets the last varies fastest, then the first, the second and so on: Slurm's
+/// order, which nobody should rely on.
 pub fn expand(text: &str) -> Result<Vec<NodeName>, HostlistError> {
     let mut names = Vec::new();
     for (at, token) in tokens(text)? {

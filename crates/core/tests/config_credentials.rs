@@ -1,24 +1,28 @@
-//! `[credential]` and `[site.NAME.credential]`: what is taken, what is refused, and that no value is ever shown.
+//! `[credential]` and `[site.NAME.credential]`: what is taken, what is refused, and that no value
+//! is ever shown.
 
 use std::path::PathBuf;
 
 use azslurm_core::config::{self, Config, Credential, ManagedIdentity, SecretSource};
 
-const REST: &str = r#"
+const REST: &str = concat!(
+    r#"
 [cluster]
 name = "demo"
 [site.west]
 subscription = "11111111-1111-1111-1111-111111111111"
 region = "westeurope"
 resource_group = "hpc"
-subnet = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/v/subnets/s"
+subnet = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net"#,
+    r#"/providers/Microsoft.Network/virtualNetworks/v/subnets/s"
 [nodeset.htc]
 nodes = "htc-[1-4]"
 sites = ["west"]
 sku = "Standard_D4s_v5"
 image = "publisher:offer:sku:latest"
 ssh_public_key_file = "/etc/azslurm/admin.pub"
-"#;
+"#
+);
 const ID: &str = "22222222-2222-2222-2222-222222222222";
 
 fn parse(credential: &str) -> Result<Config, config::ConfigErrors> {
@@ -78,7 +82,8 @@ fn every_kind_of_credential_is_read() {
 fn a_config_says_whether_it_holds_a_secret() {
     let table = |name: &str, key: &str| {
         format!(
-            "[{name}]\ntype = \"client-secret\"\ntenant_id = \"{ID}\"\nclient_id = \"{ID}\"\n{key} = \"/hunter2\"\n"
+            "[{name}]\ntype = \"client-secret\"\ntenant_id = \"{ID}\"\nclient_id = \"{ID}\"\n\
+             {key} = \"/hunter2\"\n"
         )
     };
     for name in ["credential", "site.west.credential"] {
@@ -96,7 +101,8 @@ fn a_credential_takes_the_keys_of_its_type_and_no_other() {
         ("client_id = \"x\"", "1:1: credential.type: is missing: [credential] needs it"),
         (
             "type = \"azure-cli\"\nclient_secret = \"hunter2\"",
-            "3:17: credential.client_secret: does not go with type = \"azure-cli\", which takes no other key",
+            "3:17: credential.client_secret: does not go with type = \"azure-cli\", \
+             which takes no other key",
         ),
         (
             "type = \"client-certificate\"",

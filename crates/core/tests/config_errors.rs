@@ -1,17 +1,19 @@
-//! Every way in which a config can be wrong, with the exact line that a person reads. Each case changes one thing in
-//! a config that is fine.
+//! Every way in which a config can be wrong, with the exact line that a person reads. Each case
+//! changes one thing in a config that is fine.
 
 use azslurm_core::config::{self, Config, ConfigErrors};
 
 /// A config that is fine, with the keys that are needed and no other.
-const FINE: &str = r#"[cluster]
+const FINE: &str = concat!(
+    r#"[cluster]
 name = "demo"
 
 [site.west]
 subscription = "11111111-1111-1111-1111-111111111111"
 region = "westeurope"
 resource_group = "hpc"
-subnet = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/v/subnets/s"
+subnet = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net"#,
+    r#"/providers/Microsoft.Network/virtualNetworks/v/subnets/s"
 
 [nodeset.htc]
 nodes = "htc-[1-4]"
@@ -19,7 +21,8 @@ sites = ["west"]
 sku = "Standard_D4s_v5"
 image = "publisher:offer:sku:latest"
 ssh_public_key_file = "/etc/azslurm/admin.pub"
-"#;
+"#
+);
 
 fn errors_of(text: &str) -> ConfigErrors {
     config::parse(text).expect_err("this config is wrong")
@@ -164,7 +167,7 @@ fn values_of_sites_are_checked() {
         (
             "subnet = \"/subscriptions/1",
             "subnet = \"/subscriptions/2",
-            "8:10: site.west.subnet: is in subscription 21111111-1111-1111-1111-111111111111, the site…",
+            "8:10: site.west.subnet: is in subscription 21111111-1111-1111-1111-111111111111, …",
         ),
         (
             "[site.west]",
@@ -183,8 +186,9 @@ fn values_of_nodesets_are_checked() {
         (
             "htc-[1-4]",
             "htc-[1-4],x[3-1]",
-            "11:9: nodeset.htc.nodes: \"htc-[1-4],x[3-1]\" is not a host list: at character 13, \"3-1\" runs \
-             downwards: write the lower number first",
+            "11:9: nodeset.htc.nodes: \"htc-[1-4],x[3-1]\" is not a host list: at \
+             character 13, \"3-1\" \
+             runs downwards: write the lower number first",
         ),
         ("htc-[1-4]", "", "11:9: nodeset.htc.nodes: names no node"),
         (
@@ -230,7 +234,7 @@ fn values_of_nodesets_are_checked() {
 }
 
 #[test]
-fn optional_keys_of_nodesets_are_checked() {
+fn zones_prices_and_what_excludes_one_another_are_checked() {
     let cases = [
         (
             "zones = [\"1\", \"10\"]",
@@ -265,17 +269,28 @@ fn optional_keys_of_nodesets_are_checked() {
         ),
         (
             "priority = \"spot\"\ninterconnect = \"infiniband\"",
-            "17:16: nodeset.htc.interconnect: \"infiniband\" needs an availability set, and Azure takes no Spot VM \
-             into one: use priority = \"regular\", or interconnect = \"none\"…",
+            "17:16: nodeset.htc.interconnect: \"infiniband\" needs an availability set, and \
+             Azure takes no \
+             Spot VM into one: use priority = \"regular\", or interconnect = \"none\"…",
         ),
         (
             "zones = [\"1\"]\ninterconnect = \"infiniband\"",
             "16:9: nodeset.htc.zones: interconnect = \"infiniband\"…",
         ),
         (
-            "priority = \"spot\"\neviction_policy = \"deallocate\"\nos_disk = { ephemeral = \"cache-disk\" }",
-            "17:19: nodeset.htc.eviction_policy: \"deallocate\" is impossible with an ephemeral OS disk…",
+            "priority = \"spot\"\neviction_policy = \"deallocate\"\n\
+             os_disk = { ephemeral = \"cache-disk\" }",
+            "17:19: nodeset.htc.eviction_policy: \"deallocate\" is impossible with an ephemeral…",
         ),
+    ];
+    for (added, wanted) in cases {
+        assert_says(&said_with(added), wanted);
+    }
+}
+
+#[test]
+fn images_accounts_disks_and_tags_of_nodesets_are_checked() {
+    let cases = [
         ("image_plan = \"a:b\"", "16:14: nodeset.htc.image_plan: \"a:b\" is not a purchase plan…"),
         (
             "admin_username = \"root\"",
@@ -294,8 +309,8 @@ fn optional_keys_of_nodesets_are_checked() {
             "16:15: nodeset.htc.identities[0]: \"me\" is not a resource id: /subscriptions/ID/…",
         ),
         (
-            "capacity_reservation_group = \"/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/g/\
-             providers/Microsoft.Compute/images/i\"",
+            "capacity_reservation_group = \"/subscriptions/11111111-1111-1111-1111-111111111111\
+             /resourceGroups/g/providers/Microsoft.Compute/images/i\"",
             "16:30: nodeset.htc.capacity_reservation_group: \"/subscriptions/…",
         ),
         (
@@ -422,7 +437,8 @@ fn endpoints_are_named_for_a_custom_cloud_alone_and_all_of_them() {
     );
     let with = |url: &str| {
         format!(
-            "[cloud]\nname = \"custom\"\nauthority = \"{url}\"\nresource_manager = \"https://arm.example:8443\"\n\
+            "[cloud]\nname = \"custom\"\nauthority = \"{url}\"\n\
+             resource_manager = \"https://arm.example:8443\"\n\
              resource_graph = \"https://arg\"\nimds = \"http://169.254.169.254\""
         )
     };

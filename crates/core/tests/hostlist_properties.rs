@@ -67,7 +67,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_expanded_or_refused_at_a_place_inside_it(text in "[nN0-9,\\[\\]\\- \\t\\n+.é/]{0,40}") {
+    fn any_text_is_expanded_or_refused_at_a_place_inside_it(
+        text in "[nN0-9,\\[\\]\\- \\t\\n+.é/]{0,40}",
+    ) {
         if let Err(error) = expand(&text) {
             prop_assert!(text.is_char_boundary(error.at) && error.at < text.len());
         }

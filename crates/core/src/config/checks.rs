@@ -1,5 +1,5 @@
-//! What one value may be. Every check answers with the value, or with a refusal that continues a sentence
-//! beginning with the value and says what is allowed.
+//! What one value may be. Every check answers with the value, or with a refusal that continues a
+//! sentence beginning with the value and says what is allowed.
 
 use super::types::{ImageReference, Plan, Region, Sku, Zone};
 
@@ -9,8 +9,8 @@ const RESOURCE_NAME_LENGTH_MAX: usize = 90;
 /// `useradd` of the distributions refuses longer names (Azure itself takes 64).
 const ADMIN_USERNAME_LENGTH_MAX: usize = 32;
 
-/// Names that Azure refuses for an administrator (frequently asked questions about Linux VMs, "What are the
-/// username requirements when creating a VM"), and system accounts that every image has.
+/// Names that Azure refuses for an administrator (frequently asked questions about Linux VMs, "What
+/// are the username requirements when creating a VM"), and system accounts that every image has.
 const ADMIN_USERNAMES_BANNED: &[&str] = &[
     "1",
     "123",
@@ -124,7 +124,8 @@ pub(super) fn resource_group(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads `/subscriptions/…/resourceGroups/…/providers/…/…/…`. Azure compares the fixed words without case.
+/// Reads `/subscriptions/…/resourceGroups/…/providers/…/…/…`. Azure compares the fixed words
+/// without case.
 pub(super) fn resource_id(text: &str) -> Option<ResourceId<'_>> {
     let parts: Vec<&str> = text.strip_prefix('/')?.split('/').collect();
     let [subscriptions, subscription, groups, group, providers, namespace, rest @ ..] = &parts[..]
@@ -301,7 +302,8 @@ pub(super) fn endpoint(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "would send tokens in the clear: use https (http is for this machine and for {IMDS_HOST})"
+            "would send tokens in the clear: use https (http is for this machine and for \
+             {IMDS_HOST})"
         ))
     }
 }

@@ -114,7 +114,8 @@ pub(super) fn keys_of(kind: &str) -> &'static TableKeys {
     TABLES.iter().find(|table| table.table == kind).expect("every table that is read is in TABLES")
 }
 
-/// What `unknown` in a table probably is: another spelling of one of its keys, or a key of another table.
+/// What `unknown` in a table probably is: another spelling of one of its keys, or a key of another
+/// table.
 pub(super) fn hint(unknown: &str, table: &TableKeys) -> Option<String> {
     if let Some(meant) = nearest(unknown, table.keys.iter().copied()) {
         return Some(format!("did you mean {meant:?}?"));
@@ -126,7 +127,8 @@ pub(super) fn hint(unknown: &str, table: &TableKeys) -> Option<String> {
     })
 }
 
-/// The candidate that `word` is a misspelling of, if one is near enough: a quarter of its letters, at least two.
+/// The candidate that `word` is a misspelling of, if one is near enough: a quarter of its letters,
+/// at least two.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,

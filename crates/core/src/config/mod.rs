@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! text ──toml──► tables with spans ──sections──► Config
-//!                      │ reader: one key, its type, its place     │ checks: one value; across: several keys
-//!                      └───────────── every error ────────────────┴──► ConfigErrors, all at once
+//!                      │ reader: one key, its type, its place    │ checks, across: what is allowed
+//!                      └───────────── every error ───────────────┴──► ConfigErrors, all at once
 //! ```
 //!
-//! A value of `[credential]` never appears in an error: what stands under the wrong key may be the secret.
+//! A value of `[credential]` never appears in an error: what stands under the wrong key may be the
+//! secret.
 
 mod across;
 mod checks;
@@ -28,8 +29,8 @@ use toml::de::DeTable;
 
 use reader::Document;
 
-/// Reads a config. On failure all errors are there, in the order of the text; when the text is not TOML, only
-/// those about its syntax.
+/// Reads a config. On failure all errors are there, in the order of the text; when the text is not
+/// TOML, only those about its syntax.
 pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
     let (root, faults) = DeTable::parse_recoverable(text);
     let document = Document::new(text);

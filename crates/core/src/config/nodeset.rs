@@ -158,8 +158,8 @@ fn max_price(table: &Section<'_>) -> Option<Option<f64>> {
         table.fault(
             "max_price",
             format!(
-                "{price} is not a price: USD per hour above 0 with at most {PRICE_DECIMALS} decimals, \
-                 or -1 for never evicted because of the price"
+                "{price} is not a price: USD per hour above 0 with at most {PRICE_DECIMALS} \
+                 decimals, or -1 for never evicted because of the price"
             ),
         );
         None

@@ -1,7 +1,7 @@
 //! Reading TOML tables key by key and collecting every error with its place.
 //!
-//! A reader answers `None` (or the default) for a value that is absent or wrong; a wrong one is reported here, so
-//! callers read on and never stop at the first error.
+//! A reader answers `None` (or the default) for a value that is absent or wrong; a wrong one is
+//! reported here, so callers read on and never stop at the first error.
 
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
@@ -79,12 +79,14 @@ pub(super) struct Section<'a> {
     table: &'a DeTable<'a>,
     place: Place,
     keys: &'static TableKeys,
-    /// Something else stands where this table should be: that was reported, and nothing in it is missing.
+    /// Something else stands where this table should be: that was reported, and nothing in it is
+    /// missing.
     is_broken: bool,
 }
 
 impl<'a> Section<'a> {
-    /// Opens a table as one of the kind `kind` of [`keys::TABLES`], and reports the keys that it does not know.
+    /// Opens a table as one of the kind `kind` of [`keys::TABLES`], and reports the keys that it
+    /// does not know.
     fn open(
         document: &'a Document<'a>,
         table: &'a DeTable<'a>,
@@ -299,7 +301,8 @@ impl<'a> Section<'a> {
         number
     }
 
-    /// A list of texts, each accepted by `check` and none twice. Absent: empty. `None`: something was wrong.
+    /// A list of texts, each accepted by `check` and none twice. Absent: empty. `None`: something
+    /// was wrong.
     pub(super) fn list<T: PartialEq>(
         &self,
         key: &str,

@@ -133,8 +133,8 @@ fn custom_endpoints(section: &Section<'_>) -> Option<Endpoints> {
     })
 }
 
-/// The endpoints of Azure's own clouds (`Azure/go-autorest`, `autorest/azure/environments.go`); `None` for a
-/// custom one. IMDS is the same link-local address in all of them.
+/// The endpoints of Azure's own clouds (`Azure/go-autorest`, `autorest/azure/environments.go`);
+/// `None` for a custom one. IMDS is the same link-local address in all of them.
 fn known_endpoints(name: CloudName) -> Option<Endpoints> {
     let (authority, resource_manager) = match name {
         CloudName::Public => ("https://login.microsoftonline.com", "https://management.azure.com"),

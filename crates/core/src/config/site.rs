@@ -30,8 +30,8 @@ pub(super) fn sites(root: &Section<'_>) -> Option<BTreeMap<SiteName, Site>> {
     (sites.len() == count).then_some(sites)
 }
 
-/// What sites without a credential of their own use: `[credential]`, or the machine's own identity. `None` when
-/// it is wrong.
+/// What sites without a credential of their own use: `[credential]`, or the machine's own identity.
+/// `None` when it is wrong.
 fn shared_credential(root: &Section<'_>, is_unused: bool) -> Option<Credential> {
     if !root.has("credential") {
         return Some(Credential::ManagedIdentity(ManagedIdentity::System));

@@ -30,8 +30,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the text of the config itself holds a secret: then nobody else may be able to read the file.
-    /// Every credential of the text is some site's (a `[credential]` that no site uses is refused).
+    /// Whether the text of the config itself holds a secret: then nobody else may be able to read
+    /// the file. Every credential of the text is some site's (a `[credential]` that no site uses is
+    /// refused).
     pub fn holds_secret(&self) -> bool {
         self.sites.values().any(|site| {
             matches!(
@@ -41,7 +42,8 @@ impl Config {
         })
     }
 
-    /// The nodeset that a node belongs to. Nodes belong to one nodeset at most (checked when parsed).
+    /// The nodeset that a node belongs to. Nodes belong to one nodeset at most (checked when
+    /// parsed).
     pub fn nodeset_of(&self, node: &NodeName) -> Option<(&NodesetName, &Nodeset)> {
         self.nodesets.iter().find(|(_, nodeset)| nodeset.nodes.binary_search(node).is_ok())
     }
@@ -52,13 +54,13 @@ impl Config {
 pub struct Slurm {
     /// `bin_dir`: where `scontrol` is. slurmctld gives its programs no PATH. Default `/usr/bin`.
     pub bin_dir: PathBuf,
-    /// `conf`: slurm.conf, handed to `scontrol` as `SLURM_CONF`; absent: what the environment says, which is
-    /// what slurmctld sets for its programs.
+    /// `conf`: slurm.conf, handed to `scontrol` as `SLURM_CONF`; absent: what the environment says,
+    /// which is what slurmctld sets for its programs.
     pub conf: Option<PathBuf>,
     /// `command_timeout_seconds`: a `scontrol` that takes longer is ended. Default 60.
     pub command_timeout: Duration,
-    /// `resume_timeout_seconds`: ResumeTimeout of slurm.conf (the greatest of its partitions). Our driver ends
-    /// well before. Default 1800.
+    /// `resume_timeout_seconds`: ResumeTimeout of slurm.conf (the greatest of its partitions). Our
+    /// driver ends well before. Default 1800.
     pub resume_timeout: Duration,
     /// `controller`: the name of slurmctld's host for `{controller}` in user data. Default: empty.
     pub controller: String,
@@ -112,12 +114,13 @@ pub enum LogLevel {
 /// `[limits]`: what we ask of Azure at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// `requests_in_flight`: requests open at once to one ARM endpoint. Default 64 (STACK: more gains nothing).
+    /// `requests_in_flight`: requests open at once to one ARM endpoint. Default 64 (STACK: more
+    /// gains nothing).
     pub requests_in_flight: usize,
     /// `request_timeout_seconds`: one HTTP request. Default 60.
     pub request_timeout: Duration,
-    /// `tries`: how often one request is sent at most when Azure answers 5xx or not at all. A 429 does not count: it
-    /// waits until Azure's own time. Default 5.
+    /// `tries`: how often one request is sent at most when Azure answers 5xx or not at all. A 429
+    /// does not count: it waits until Azure's own time. Default 5.
     pub tries: u32,
 }
 
@@ -152,7 +155,8 @@ pub struct Endpoints {
     pub authority: String,
     /// `resource_manager`: ARM, `https://management.azure.com`.
     pub resource_manager: String,
-    /// `audience`: what tokens are asked for; `<audience>/.default` is the scope. Default: `resource_manager`.
+    /// `audience`: what tokens are asked for; `<audience>/.default` is the scope. Default:
+    /// `resource_manager`.
     pub audience: String,
     /// `resource_graph`: Azure Resource Graph; the same host as ARM in Azure's own clouds.
     pub resource_graph: String,
@@ -163,7 +167,8 @@ pub struct Endpoints {
 /// `[credential]` (for all sites) or `[site.NAME.credential]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// `type = "managed-identity"`; at most one of `client_id`, `object_id`, `resource_id` names a user-assigned one.
+    /// `type = "managed-identity"`; at most one of `client_id`, `object_id`, `resource_id` names a
+    /// user-assigned one.
     ManagedIdentity(ManagedIdentity),
     /// `type = "client-secret"`.
     ClientSecret {
@@ -260,7 +265,8 @@ pub struct Nodeset {
     pub admin_username: String,
     /// `ssh_public_key`: the key's line, or `ssh_public_key_file`.
     pub ssh_public_key: TextSource,
-    /// `user_data_file`: a file whose `{cluster}`, `{node}`, `{nodeset}`, `{controller}` are substituted.
+    /// `user_data_file`: a file whose `{cluster}`, `{node}`, `{nodeset}`, `{controller}` are
+    /// substituted.
     pub user_data_file: Option<PathBuf>,
     /// `identities`: resource ids of user-assigned identities for the VMs.
     pub identities: Vec<String>,
@@ -286,8 +292,8 @@ macro_rules! word_type {
         pub struct $name(String);
 
         impl $name {
-            /// Wraps a word that the config or the ledger has checked: letters, digits, `_` and `-` only.
-            /// `None` otherwise.
+            /// Wraps a word that the config or the ledger has checked: letters, digits, `_` and `-`
+            /// only. `None` otherwise.
             pub fn new(text: &str) -> Option<Self> {
                 let good = !text.is_empty()
                     && text.len() <= 64

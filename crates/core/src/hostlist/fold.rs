@@ -1,20 +1,23 @@
-//! Names to a host list. The answer is always one that `expand` and Slurm read back as the same names.
+//! Names to a host list. The answer is always one that `expand` and Slurm read back as the same
+//! names.
 
 use std::cmp::Ordering;
 
 use super::RANGE_LENGTH_MAX;
 use crate::NodeName;
 
-/// The host list of `names` as `scontrol show hostlist` writes it: order and duplicates kept, neighbours with
-/// following numbers joined (`n09,n10` is `n[09-10]`, `n9,n10` is `n[9-10]`, `n01,n1` is `n[01,1]`).
+/// The host list of `names` as `scontrol show hostlist` writes it: order and duplicates kept,
+/// neighbours with following numbers joined (`n09,n10` is `n[09-10]`, `n9,n10` is `n[9-10]`,
+/// `n01,n1` is `n[01,1]`).
 ///
-/// One difference: a run ends at [`RANGE_LENGTH_MAX`] numbers, because Slurm itself cannot read a longer one.
+/// One difference: a run ends at [`RANGE_LENGTH_MAX`] numbers, because Slurm itself cannot read a
+/// longer one.
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a NodeName>) -> String {
     text_of(names.into_iter().map(Parted::of))
 }
 
-/// As [`fold`], sorted as `scontrol show hostlistsorted` does: by prefix (numbers inside it as numbers), then by
-/// width and number. Duplicates are kept.
+/// As [`fold`], sorted as `scontrol show hostlistsorted` does: by prefix (numbers inside it as
+/// numbers), then by width and number. Duplicates are kept.
 pub fn fold_sorted<'a>(names: impl IntoIterator<Item = &'a NodeName>) -> String {
     text_of(sorted(names))
 }
@@ -32,8 +35,8 @@ pub(super) fn digits_at_end(text: &str) -> &str {
     &text[prefix.len()..]
 }
 
-/// A name and the number that it ends with. Of a number that does not fit in 64 bits Slurm makes another one:
-/// such a name is never joined with others.
+/// A name and the number that it ends with. Of a number that does not fit in 64 bits Slurm makes
+/// another one: such a name is never joined with others.
 struct Parted<'a> {
     whole: &'a str,
     prefix: &'a str,
@@ -67,8 +70,8 @@ fn sorted<'a>(names: impl IntoIterator<Item = &'a NodeName>) -> Vec<Parted<'a>> 
     parted
 }
 
-/// Compares texts with the numbers inside them as numbers: `a9b` before `a10b`. Numbers with leading zeros come
-/// first, as text.
+/// Compares texts with the numbers inside them as numbers: `a9b` before `a10b`. Numbers with
+/// leading zeros come first, as text.
 fn natural_order(left: &str, right: &str) -> Ordering {
     if left == right {
         return Ordering::Equal;
@@ -93,7 +96,8 @@ fn natural_order(left: &str, right: &str) -> Ordering {
     }
 }
 
-/// The digits that a text begins with, or its first character if that is no digit. Node names are ASCII.
+/// The digits that a text begins with, or its first character if that is no digit. Node names are
+/// ASCII.
 fn chunk_of(text: &str) -> &str {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let digits = text.len() - rest.len();
