@@ -30,9 +30,9 @@ pub struct Served {
     pub effect: Option<String>,
 }
 
-/// Marks an answer that is never sent.
-#[derive(Clone)]
-struct NotSent;
+/// Marks an answer that is never sent: the connection breaks after this time.
+#[derive(Clone, Copy)]
+struct NotSent(Duration);
 
 /// The watch over a call.
 pub async fn watch(
@@ -55,18 +55,21 @@ pub async fn watch(
             (response, marks)
         }
     };
-    let is_sent = response.extensions().get::<NotSent>().is_none();
+    let not_sent = response.extensions().get::<NotSent>().copied();
     shared.calls().add(Call {
         at: shared.clock.now(),
         method,
         path: uri.path().to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         route: marks.as_ref().map_or_else(|| uri.path().to_owned(), |m| m.route.clone()),
-        status: if is_sent { response.status().as_u16() } else { 0 },
+        status: if not_sent.is_some() { 0 } else { response.status().as_u16() },
         request_id: text(response.headers(), "x-ms-request-id"),
         client_request_id,
         effect: marks.and_then(|marks| marks.effect),
     });
+    if let Some(NotSent(after)) = not_sent.filter(|not_sent| !not_sent.0.is_zero()) {
+        tokio::time::sleep(after).await;
+    }
     response
 }
 
@@ -133,11 +136,9 @@ fn canned(fault: &Fault) -> Response<Body> {
 /// An answer of which not one byte is sent: its body fails before the server flushes its head, and
 /// the server closes the connection. `tests/faults.rs` watches over that.
 fn broken(after: Duration) -> Response<Body> {
-    let failure = async move {
-        tokio::time::sleep(after).await;
-        Err::<bytes::Bytes, _>(std::io::Error::other("connection dropped by an injected fault"))
-    };
-    let mut response = Response::new(Body::from_stream(stream::once(failure)));
-    response.extensions_mut().insert(NotSent);
+    let failure = std::io::Error::other("connection dropped by an injected fault");
+    let body = stream::iter([Err::<bytes::Bytes, _>(failure)]);
+    let mut response = Response::new(Body::from_stream(body));
+    response.extensions_mut().insert(NotSent(after));
     response
 }

@@ -1,6 +1,6 @@
-//! Quota per subscription and region: cores of each family, all regular cores, all Spot cores, VMs and
-//! availability sets. Counted from the accepted PUT until the VM is gone, failed and deallocated
-//! ones included (FACTS §5, §7).
+//! Quota per subscription and region: cores of each family, all regular cores, all Spot cores,
+//! VMs and availability sets. Counted from the accepted PUT until the VM is gone, failed and
+//! deallocated ones included (FACTS §5, §7).
 
 use std::collections::BTreeMap;
 

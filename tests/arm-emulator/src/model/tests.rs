@@ -195,7 +195,8 @@ fn the_same_put_again_is_an_update_and_changes_nothing() {
 #[test]
 fn room_that_is_missing_shows_at_put_or_late() {
     let mut model = model();
-    let room = |late: bool| json!({"region": "westeurope", "sku": "Standard_D2s_v5", "vms": 1, "late": late});
+    let size = "Standard_D2s_v5";
+    let room = |late: bool| json!({"region": "westeurope", "sku": size, "vms": 1, "late": late});
     model.set_room(serde_json::from_value(room(false)).unwrap());
     assert_eq!(put(&mut model, &vm("a"), body(), 0).status, 201);
     let refused = put(&mut model, &vm("b"), body(), 0);

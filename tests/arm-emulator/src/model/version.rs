@@ -33,8 +33,8 @@ const COMPUTE: [&str; 23] = [
     "2026-06-06",
 ];
 
-/// Versions of Microsoft.Compute/disks.
-const DISKS: [&str; 12] = [
+/// Versions of Microsoft.Compute/disks; the last is what the Python SDK 39 sends.
+const DISKS: [&str; 13] = [
     "2019-03-01",
     "2020-06-30",
     "2020-12-01",
@@ -47,6 +47,7 @@ const DISKS: [&str; 12] = [
     "2023-10-02",
     "2024-03-02",
     "2025-01-02",
+    "2026-03-02",
 ];
 
 /// Versions of Resource Graph (FACTS §8).
