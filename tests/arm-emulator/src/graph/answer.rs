@@ -91,7 +91,7 @@ fn visible_rows<'a>(request: &Value, rows: &'a [Value]) -> Result<Vec<&'a Value>
     let wanted = match &request["subscriptions"] {
         Value::Null => return Ok(rows.iter().collect()),
         Value::Array(wanted) => wanted,
-        _other => {
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
             let text = "subscriptions must be a list of subscription ids.";
             return Err(GraphError::request("InvalidRequestContent", text));
         }
@@ -131,12 +131,13 @@ fn has_pages(query: &Query, schema: &Schema) -> bool {
 }
 
 fn window(options: &Value, query: &str) -> Result<Window, GraphError> {
-    let number = |name: &str| match &options[name] {
-        Value::Null => Ok(None),
-        value => match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
-            Some(number) => Ok(Some(number)),
-            None => Err(out_of_range(name)),
-        },
+    let number = |name: &str| {
+        let value = &options[name];
+        if value.is_null() {
+            return Ok(None);
+        }
+        let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+        number.map(Some).ok_or_else(|| out_of_range(name))
     };
     let (top, skip) = (number("$top")?, number("$skip")?);
     if top.is_some_and(|top| !(1..=PAGE_MAX).contains(&top)) {

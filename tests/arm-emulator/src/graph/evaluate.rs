@@ -105,9 +105,12 @@ impl<'a> Scope<'a> {
             }
             text_of(&value).to_lowercase() == text_of(element).to_lowercase()
         };
-        inside.list.iter().any(|element| match self.value(element).as_ref() {
-            Value::Array(elements) => elements.iter().any(is_same),
-            element => is_same(element),
+        inside.list.iter().any(|element| {
+            let element = self.value(element);
+            match element.as_array() {
+                Some(elements) => elements.iter().any(is_same),
+                None => is_same(&element),
+            }
         })
     }
 }
@@ -197,10 +200,10 @@ fn call(function: &str, values: &[Cow<'_, Value>], is_text: bool) -> Value {
             json!(text.split(separator.as_str()).collect::<Vec<_>>())
         }
         "array_length" => first.as_array().map_or(Value::Null, |all| json!(all.len())),
-        "parse_json" | "todynamic" => match first {
-            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| first.clone()),
-            other => other.clone(),
-        },
+        "parse_json" | "todynamic" => {
+            let parsed = first.as_str().and_then(|text| serde_json::from_str(text).ok());
+            parsed.unwrap_or_else(|| first.clone())
+        }
         "pack_array" => values.iter().map(|value| value.clone().into_owned()).collect(),
         "iff" | "iif" if *first == Value::Bool(true) => argument(1).clone(),
         "iff" | "iif" => argument(2).clone(),

@@ -115,7 +115,9 @@ impl Parser {
                 match self.peek().clone() {
                     Kind::Long(number) => self.literal(json!(-number)),
                     Kind::Real(number) => self.literal(json!(-number)),
-                    _other => Err(self.unexpected("a number")),
+                    Kind::Word(_) | Kind::Text(_) | Kind::Sign(_) | Kind::End => {
+                        Err(self.unexpected("a number"))
+                    }
                 }
             }
             Kind::Sign(_) | Kind::End => Err(self.unexpected("an expression")),

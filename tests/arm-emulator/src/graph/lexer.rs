@@ -135,7 +135,7 @@ impl<'a> Lexer<'a> {
         if first.is_ascii_digit() {
             return Ok(self.number());
         }
-        if let Some(quote) = self.rest.strip_prefix('@').and_then(|rest| quote_of(rest)) {
+        if let Some(quote) = self.rest.strip_prefix('@').and_then(quote_of) {
             self.take(1);
             return self.verbatim(quote);
         }

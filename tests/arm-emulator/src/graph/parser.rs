@@ -39,10 +39,7 @@ pub(super) fn query(text: &str) -> Result<Query, GraphError> {
     let mut parser = Parser { tokens: tokens(text)?, next: 0, depth: 0 };
     let query = parser.query()?;
     parser.accept(";");
-    match parser.peek() {
-        Kind::End => Ok(query),
-        _more => Err(parser.unexpected("'|'")),
-    }
+    if *parser.peek() == Kind::End { Ok(query) } else { Err(parser.unexpected("'|'")) }
 }
 
 pub(super) struct Parser {
@@ -134,11 +131,13 @@ impl Parser {
     }
 
     fn summarize(&mut self) -> Result<Operator, GraphError> {
-        let aggregates = match self.peek() {
-            Kind::Word(by) if by == "by" => Vec::new(),
-            _aggregates => self.list(Parser::aggregate)?,
-        };
-        let keys = if self.accept_word("by") { self.list(Parser::named)? } else { Vec::new() };
+        let mut aggregates = Vec::new();
+        let mut has_keys = self.accept_word("by");
+        if !has_keys {
+            aggregates = self.list(Parser::aggregate)?;
+            has_keys = self.accept_word("by");
+        }
+        let keys = if has_keys { self.list(Parser::named)? } else { Vec::new() };
         Ok(Operator::Summarize { aggregates, keys })
     }
 
@@ -177,12 +176,13 @@ impl Parser {
         self.expect_word("with")?;
         let mut pattern = Vec::new();
         loop {
-            match self.peek().clone() {
-                Kind::Text(text) if !text.is_empty() => pattern.push(Piece::Text(text)),
-                Kind::Sign("*") => pattern.push(Piece::Anything),
-                Kind::Word(column) => pattern.push(Piece::Column(column)),
-                _end => break,
-            }
+            let piece = match self.peek().clone() {
+                Kind::Text(text) if !text.is_empty() => Piece::Text(text),
+                Kind::Sign("*") => Piece::Anything,
+                Kind::Word(column) => Piece::Column(column),
+                Kind::Text(_) | Kind::Long(_) | Kind::Real(_) | Kind::Sign(_) | Kind::End => break,
+            };
+            pattern.push(piece);
             self.next += 1;
         }
         if pattern.is_empty() {

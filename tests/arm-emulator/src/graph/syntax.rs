@@ -147,13 +147,11 @@ impl Expression {
         match self {
             Expression::Column(name) => Some(name.clone()),
             Expression::Member(of, name) => Some(format!("{}_{name}", of.own_name()?)),
-            Expression::Index(of, index) => match index.as_ref() {
-                Expression::Literal(Value::String(name)) => {
-                    Some(format!("{}_{name}", of.own_name()?))
-                }
-                Expression::Literal(number) => Some(format!("{}_{number}", of.own_name()?)),
-                _other => None,
-            },
+            Expression::Index(of, index) => {
+                let Expression::Literal(index) = index.as_ref() else { return None };
+                let index = index.as_str().map_or_else(|| index.to_string(), str::to_owned);
+                Some(format!("{}_{index}", of.own_name()?))
+            }
             Expression::Call { function, arguments } if function.starts_with("to") => {
                 arguments.first()?.own_name()
             }

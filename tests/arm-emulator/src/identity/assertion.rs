@@ -46,8 +46,7 @@ pub(super) fn check(
 
 fn check_time(parts: &Parts<'_>) -> Result<(), Refused> {
     let now = unix_now();
-    let not_before = parts.claims["nbf"].as_u64().unwrap_or(0);
-    let expires = parts.claims["exp"].as_u64().unwrap_or(0);
+    let (not_before, expires) = (parts.time("nbf"), parts.time("exp"));
     if not_before <= now + CLOCK_SKEW_S && now < expires.saturating_add(CLOCK_SKEW_S) {
         return Ok(());
     }

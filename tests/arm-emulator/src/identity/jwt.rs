@@ -87,6 +87,12 @@ impl Parts<'_> {
     pub(super) fn claim(&self, name: &str) -> &str {
         self.claims[name].as_str().unwrap_or_default()
     }
+
+    /// A claim that is a time, in whole seconds; 0 when it is missing. It may have a fraction (RFC
+    /// 7519, NumericDate), and MSAL for Python sends one.
+    pub(super) fn time(&self, name: &str) -> u64 {
+        self.claims[name].as_f64().unwrap_or(0.0).max(0.0) as u64
+    }
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ async fn without_a_name_the_system_identity_is_meant_or_the_only_one() {
     let user = IdentityOptions::default().identities[1].clone();
     let other = ManagedIdentity { client_id: "other".into(), ..user.clone() };
     assert_eq!(send(&only(&[]), imds("")).await.0, 400);
-    assert_eq!(send(&only(&[user.clone()]), imds("")).await.0, 200);
+    assert_eq!(send(&only(std::slice::from_ref(&user)), imds("")).await.0, 200);
     let (status, body) = send(&only(&[user, other]), imds("")).await;
     assert_eq!(status, 400);
     assert!(body["error_description"].as_str().unwrap().starts_with("Multiple user assigned"));
@@ -235,9 +235,15 @@ async fn refusals_have_entra_s_numbers_and_never_the_secret() {
 async fn an_assertion_signed_with_a_registered_certificate_gives_a_token() {
     let sha1 = thumbprint(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, CERTIFICATE);
     let by_sha1 = json!({ "alg": "RS256", "typ": "JWT", "x5t": format!("{sha1}=") });
-    for header in [sha256_header(CERTIFICATE), by_sha1] {
+    let mut with_fraction = claims();
+    with_fraction["exp"] = json!(unix_now() as f64 + 60.5);
+    for (header, claims) in [
+        (sha256_header(CERTIFICATE), claims()),
+        (by_sha1, claims()),
+        (sha256_header(CERTIFICATE), with_fraction),
+    ] {
         let identities = identities();
-        let assertion = signed(&header, &claims(), KEY);
+        let assertion = signed(&header, &claims, KEY);
         let (status, body) = send(&identities, with_assertion(&assertion)).await;
         assert_eq!(status, 200, "{body}");
         identities.check(&bearer(&body["access_token"])).unwrap();
