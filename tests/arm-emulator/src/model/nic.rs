@@ -59,6 +59,7 @@ impl Model {
                     return Err(resource_not_found(id));
                 };
                 nic.common.tags = tags;
+                self.changed(&key);
                 Ok(Response::with_body(200, self.nic_body(&key)))
             }
             Method::Post => Err(method_not_allowed(request)),

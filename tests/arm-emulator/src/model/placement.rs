@@ -32,6 +32,7 @@ impl Model {
                 let tags = vm_body::tags(&request.body)?;
                 let set = self.sets.get_mut(&key).ok_or_else(|| resource_not_found(id))?;
                 set.common.tags = tags;
+                self.changed(&key);
                 Ok(Response::with_body(200, self.set_body(&key, true)))
             }
             Method::Delete => self.delete_set(id),
@@ -180,6 +181,7 @@ impl Model {
                 let group =
                     self.placement_groups.get_mut(&key).ok_or_else(|| resource_not_found(id))?;
                 group.common.tags = tags;
+                self.changed(&key);
                 Ok(Response::with_body(200, self.placement_group_body(&key, false)))
             }
             Method::Delete => {
@@ -260,25 +262,28 @@ impl Model {
     /// A new VM joins its set and its placement group.
     pub(super) fn join_placement(&mut self, key: &Key) {
         let Some(vm) = self.vms.get_mut(key) else { return };
-        if let Some(set) = vm.set.as_ref().and_then(|set| self.sets.get_mut(set)) {
+        let (set, group) = (vm.set.clone(), vm.group.clone());
+        if let Some(set) = set.as_ref().and_then(|set| self.sets.get_mut(set)) {
             vm.fault_domain = set.members.len() as u64 % set.fault_domains.max(1);
             set.members.insert(key.clone());
         }
-        if let Some(group) = vm.group.as_ref().and_then(|g| self.placement_groups.get_mut(g)) {
+        if let Some(group) = group.as_ref().and_then(|g| self.placement_groups.get_mut(g)) {
             group.vms.insert(key.clone());
         }
+        set.iter().chain(&group).for_each(|changed| self.changed(changed));
     }
 
     /// A VM that ends leaves both.
     pub(super) fn leave_placement(&mut self, key: &Key) {
         let Some(vm) = self.vms.get(key) else { return };
         let (set, group) = (vm.set.clone(), vm.group.clone());
-        if let Some(set) = set.and_then(|set| self.sets.get_mut(&set)) {
+        if let Some(set) = set.as_ref().and_then(|set| self.sets.get_mut(set)) {
             set.members.remove(key);
         }
-        if let Some(group) = group.and_then(|group| self.placement_groups.get_mut(&group)) {
+        if let Some(group) = group.as_ref().and_then(|g| self.placement_groups.get_mut(g)) {
             group.vms.remove(key);
         }
+        set.iter().chain(&group).for_each(|changed| self.changed(changed));
     }
 
     /// Whether a VM is in a placement group by way of its set.

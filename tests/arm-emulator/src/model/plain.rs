@@ -22,6 +22,7 @@ impl Model {
                 let tags = vm_body::tags(&request.body)?;
                 let found = self.plain.get_mut(&key).ok_or_else(|| resource_not_found(id))?;
                 found.common.tags = tags;
+                self.changed(&key);
                 Ok(Response::with_body(200, self.plain_body(&key)))
             }
             Method::Get | Method::Head => match self.plain.contains_key(&key) {

@@ -178,6 +178,8 @@ impl Model {
         let Some(vm) = self.vms.get_mut(key) else { return };
         let Some(demand) = vm.place.take() else { return };
         let set = vm.set.clone();
+        let disks: Vec<Key> = vm.disks.iter().map(|part| part.key.clone()).collect();
+        disks.iter().for_each(|disk| self.changed(disk));
         self.capacity.give_back(&demand);
         let Some(set) = set else { return };
         if self.placed_in(&set) == 0

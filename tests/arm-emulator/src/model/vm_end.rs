@@ -88,8 +88,6 @@ impl Model {
         vm.is_evicted = true;
         vm.operation = None;
         vm.is_provisioning_os = false;
-        let disks: Vec<Key> = vm.disks.iter().map(|part| part.key.clone()).collect();
-        disks.iter().for_each(|disk| self.changed(disk));
         self.show_properties(key);
         self.set_provisioning(key, Provisioning::Succeeded);
         self.set_power(key, Power::Deallocated);
