@@ -46,7 +46,7 @@ pub struct Arguments {
     /// How many times as fast as real time the clock runs
     #[arg(long, default_value_t = 1.0)]
     pub time_scale: f64,
-    /// End when the process that started this one ends
+    /// End when the process (strictly: the thread of it) that started this one ends
     #[arg(long)]
     pub die_with_parent: bool,
 }

@@ -158,6 +158,25 @@ async fn an_evicted_vm_loses_its_command_at_once() {
     assert!(!beside(&dir, "a", "ended").exists());
 }
 
+/// A configuration with each kind of member.
+const CONFIG: &str = r#"
+seed = 7
+groups = [{name = "hpc", location = "West Europe"}, {name = "net", location = "westeurope"}]
+capacity = [{region = "*", sku = "Standard_D4s_v5", vms = 0}]
+quota = [{region = "westeurope", name = "cores", limit = 1000}]
+[[vnets]]
+group = "net"
+name = "vnet"
+prefix = "10.0.0.0/16"
+subnets = {compute = "10.0.0.0/24"}
+[delays]
+preset = "quick"
+retry_after_s = false
+vm_create_ms = {p50 = 100, p90 = 200}
+[habits]
+page_size = 10
+"#;
+
 /// The program, ended when dropped.
 struct Program(Child);
 
@@ -169,9 +188,12 @@ impl Drop for Program {
 }
 
 async fn program(dir: &TempDir, boot: &Path) -> (Program, Value) {
-    let ready = dir.path().join("ready.json");
+    let (ready, config) = (dir.path().join("ready.json"), dir.path().join("emulator.toml"));
+    std::fs::write(&config, CONFIG).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_azslurm-arm-emulator"))
-        .args(["--any-token", "--die-with-parent", "--ready-file"])
+        .args(["--any-token", "--die-with-parent", "--time-scale", "2", "--config"])
+        .arg(&config)
+        .arg("--ready-file")
         .arg(&ready)
         .arg("--ca-file")
         .arg(dir.path().join("ca.pem"))

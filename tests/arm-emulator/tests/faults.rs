@@ -87,6 +87,15 @@ async fn a_given_answer_comes_instead_as_often_as_told() {
 }
 
 #[tokio::test]
+async fn a_latency_alone_is_a_delay() {
+    let setup = setup();
+    setup.control("/faults", &json!({"method": "PUT", "latency_ms": 50}));
+    let began = std::time::Instant::now();
+    assert_eq!(setup.put_vm("a").await.status, 201);
+    assert!(began.elapsed() >= Duration::from_millis(50));
+}
+
+#[tokio::test]
 async fn an_operation_fails_with_the_error_that_was_given() {
     let setup = setup();
     let mut fault = put_fault("fail-operation");

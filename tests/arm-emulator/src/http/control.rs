@@ -17,6 +17,9 @@ use crate::model::capacity::Room;
 use crate::model::quota::Allowance;
 use crate::model::time::Millis;
 
+/// Where the control interface begins.
+const ROOT: &str = "/_emulator";
+
 /// Longest control body.
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
@@ -64,7 +67,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
     let bytes = body::to_bytes(body, BODY_MAX).await.unwrap_or_default();
     let (status, answer) = match parse_body(&bytes) {
         Ok(body) => {
-            let path = parts.uri.path().trim_start_matches("/_emulator");
+            let path = parts.uri.path().trim_start_matches(ROOT);
             control(&shared, (&parts.method, path, parts.uri.query().unwrap_or("")), &body)
         }
         Err(text) => refused(&text),

@@ -37,9 +37,9 @@ pub struct Fault {
     /// How many matching calls pass before it.
     #[serde(default)]
     pub skip: u64,
-    /// Status of the answer.
-    #[serde(default = "server_error")]
-    pub status: u16,
+    /// Status of the answer; 500 when left out.
+    #[serde(default)]
+    pub status: Option<u16>,
     /// Body of the answer, or the error of the operation.
     #[serde(default)]
     pub body: Option<Value>,
@@ -49,21 +49,22 @@ pub struct Fault {
     /// Time before it begins, in milliseconds of the emulator's clock.
     #[serde(default)]
     pub latency_ms: u64,
-    /// What it does.
-    #[serde(default = "answer")]
-    pub kind: FaultKind,
+    /// What it does. Left out it is a delay when only a latency is given, else an answer.
+    #[serde(default)]
+    pub kind: Option<FaultKind>,
 }
 
 fn once() -> u64 {
     1
 }
 
-fn server_error() -> u16 {
-    500
-}
-
-fn answer() -> FaultKind {
-    FaultKind::Answer
+impl Fault {
+    /// What it does.
+    pub fn kind(&self) -> FaultKind {
+        let only_latency = self.latency_ms > 0 && self.status.is_none() && self.body.is_none();
+        let default = if only_latency { FaultKind::Delay } else { FaultKind::Answer };
+        self.kind.unwrap_or(default)
+    }
 }
 
 /// All faults that are set, in the order of setting.

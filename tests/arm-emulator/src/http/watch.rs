@@ -43,7 +43,7 @@ pub async fn watch(
     let (method, uri) = (request.method().to_string(), request.uri().clone());
     let client_request_id = text(request.headers(), "x-ms-client-request-id");
     let fault = shared.faults().meet(&method, uri.path());
-    if let Some(fault) = fault.as_ref().filter(|fault| fault.kind == FaultKind::FailOperation) {
+    if let Some(fault) = fault.as_ref().filter(|fault| fault.kind() == FaultKind::FailOperation) {
         let body = fault.body.clone().unwrap_or_default();
         request.extensions_mut().insert(FailOperation(ArmError::from_json(409, &body)));
     }
@@ -93,7 +93,7 @@ async fn with_fault(
     // The route is not known of a call that did not get through.
     let path = request.uri().path().to_owned();
     let route = crate::model::route::Route::parse(&path).map_or(path, |r| r.template().to_owned());
-    match fault.kind {
+    match fault.kind() {
         FaultKind::Answer => (canned(&fault), Some(Served { route, effect: None })),
         FaultKind::DropBefore => (broken(Duration::ZERO), Some(Served { route, effect: None })),
         FaultKind::DropAfter => {
@@ -119,7 +119,7 @@ fn canned(fault: &Fault) -> Response<Body> {
     });
     let mut response = Response::new(body.map_or_else(Body::empty, Body::from));
     *response.status_mut() =
-        StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        StatusCode::from_u16(fault.status.unwrap_or(500)).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in &fault.headers {

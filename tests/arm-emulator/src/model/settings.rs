@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::time::{MINUTE, Millis, SECOND};
@@ -53,9 +53,11 @@ pub struct Delays {
     pub resource_delete_ms: Spread,
     /// DELETE of a resource group.
     pub group_delete_ms: Spread,
-    /// `Retry-After` on the answer that starts an operation; none when null.
+    /// `Retry-After` on the answer that starts an operation; none when null or false.
+    #[serde(deserialize_with = "seconds_or_none")]
     pub retry_after_s: Option<u32>,
-    /// `Retry-After` on the first poll of an operation that still runs; none when null.
+    /// `Retry-After` on the first poll of an operation that still runs; none when null or false.
+    #[serde(deserialize_with = "seconds_or_none")]
     pub first_poll_retry_after_s: Option<u32>,
     /// Share of a create after which a place is found or not (0 to 1).
     pub allocated_at: f64,
@@ -63,6 +65,21 @@ pub struct Delays {
     pub running_at: f64,
     /// Creates of chosen SKUs take this long instead.
     pub vm_create_ms_by_sku: BTreeMap<String, Spread>,
+}
+
+/// TOML has no null: there `false` stands for none.
+fn seconds_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Seconds(u32),
+        None(Option<bool>),
+    }
+    match Given::deserialize(from)? {
+        Given::Seconds(seconds) => Ok(Some(seconds)),
+        Given::None(None | Some(false)) => Ok(None),
+        Given::None(Some(true)) => Err(serde::de::Error::custom("seconds, false or null")),
+    }
 }
 
 impl Default for Delays {

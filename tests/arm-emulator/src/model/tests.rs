@@ -486,3 +486,21 @@ fn an_injected_failure_shows_at_its_own_moment() {
     // The guest did not report, and runs all the same.
     assert_eq!(codes(&mut model, "a", 301)[1], "PowerState/running");
 }
+
+#[test]
+fn a_nic_of_another_region_is_refused() {
+    let mut model = model();
+    let subnet = subnet().replace("/net/", "/net-north/");
+    let nic = path("Microsoft.Network/networkInterfaces/x").replace("/hpc/", "/hpc-north/");
+    let configs = json!([{"name": "ip", "properties": {"subnet": {"id": subnet}}}]);
+    let nic_body =
+        |location: &str| json!({"location": location, "properties": {"ipConfigurations": configs}});
+    assert_eq!(put(&mut model, &nic, nic_body("northeurope"), 0).status, 201);
+    let elsewhere = path("Microsoft.Network/networkInterfaces/y");
+    let refused = put(&mut model, &elsewhere, nic_body("westeurope"), 0);
+    assert_eq!((refused.status, code(&refused)), (400, "InvalidResourceReference"));
+    let mut with_nic = body();
+    with_nic["properties"]["networkProfile"] = json!({"networkInterfaces": [{"id": nic}]});
+    let refused = put(&mut model, &vm("a"), with_nic, 0);
+    assert_eq!((refused.status, code(&refused)), (400, "InvalidResourceReference"));
+}
