@@ -1,6 +1,7 @@
 //! The two halves of the program around its work: `front` for slurmctld, `drive` for the driver.
 
 use std::path::Path;
+use std::time::Duration;
 
 use azslurm_core::hostlist;
 use azslurm_core::plan::Step;
@@ -15,6 +16,8 @@ use crate::front::{self, Intended};
 use crate::request::ResumeRequest;
 
 const PROGRAM: &str = "azslurm-resume";
+/// slurmctld waits for a front: a slurmctld that does not answer by then is left alone.
+const TELL_MAX: Duration = Duration::from_secs(10);
 
 /// The front. Returns the exit code.
 pub fn front(config: Option<&Path>, request: &ResumeRequest, is_dry_run: bool) -> Result<u8, Stop> {
@@ -56,7 +59,10 @@ fn hand_over(session: &mut Session, request: &ResumeRequest) -> Result<Intended,
 /// Without config or ledger nothing can be done for these nodes: slurmctld is told, so that their jobs do not wait
 /// for ResumeTimeout.
 fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
-    let slurm = Slurm::new(&azslurm_core::config::Slurm::default());
+    let slurm = Slurm::new(&azslurm_core::config::Slurm {
+        command_timeout: TELL_MAX,
+        ..Default::default()
+    });
     let text = reason::reason("cannot-start", &stop.text(), None);
     let told =
         driver::block_on(async { slurm.update(&request.nodes, NodeVerb::Down, Some(&text)).await });

@@ -11,7 +11,7 @@ use azslurm_core::plan::held_everywhere;
 use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::errands::Errands;
 use azslurm_program::exit::{self, Stop};
-use azslurm_program::{Session, driver, now};
+use azslurm_program::{Session, driver, now, view};
 use azslurm_slurm::NodeVerb;
 use azslurm_suspend::{drive, program as suspend};
 use tokio::time::Instant;
@@ -21,7 +21,9 @@ use crate::diagnose::diagnose;
 const PROGRAM: &str = "azslurm-resume-fail";
 /// How long deletions are followed here (p99 in FACTS §1.4 is 221 s); what is left then is azslurm-sync's.
 const FOLLOW_MAX: Duration = Duration::from_secs(5 * 60);
-/// How often it is asked whether the VMs are gone.
+/// slurmctld needs about ten seconds to finish with a job of a node that failed (SLURM.md: 22.05).
+const COMPLETING_MAX: Duration = Duration::from_secs(60);
+/// How often it is asked whether the VMs are gone, and slurmctld whether it has finished.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The front. Returns the exit code.
@@ -80,32 +82,48 @@ async fn look_once(
     Ok(left.iter().filter(|(_, a)| a.state != AttemptState::Gone).count())
 }
 
-/// Nodes that slurmctld has down because of ResumeTimeout, that nothing holds, and whose VMs are gone: usable again.
-/// Nodes that a person has set down stay so; held ones are azslurm-sync's when their hold is over.
+/// Nodes that slurmctld has down because of ResumeTimeout, that nothing holds, and whose VMs are gone: usable again
+/// once slurmctld has finished with their jobs. Nodes that a person has set down stay so; held ones, and those that
+/// are not ready in time, are azslurm-sync's.
 async fn set_back(session: &Session, nodes: &[NodeName]) -> Result<(), LedgerError> {
     let at = now();
     let holds = azslurm_program::holds::in_force(&session.ledger, at)?;
-    let found = match session.slurm.nodes_named(nodes).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!(
-                "cannot ask slurmctld: {}; azslurm-sync sets the nodes back",
-                exit::chain_of(&error)
-            );
+    let is_free = |node: &&NodeName| held_everywhere(node, &session.config, &holds, at).is_none();
+    let mut left: Vec<NodeName> = nodes.iter().filter(is_free).cloned().collect();
+    let until = Instant::now() + COMPLETING_MAX;
+    while !left.is_empty() {
+        let found = match session.slurm.nodes_named(&left).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(
+                    "cannot ask slurmctld: {}; azslurm-sync sets the nodes back",
+                    exit::chain_of(&error)
+                );
+                return Ok(());
+            }
+        };
+        let of = |wanted: SlurmView| -> Vec<NodeName> {
+            let is_it = |node: &&azslurm_slurm::Node| view::of(node) == wanted;
+            found.iter().filter(is_it).map(|node| node.name.clone()).collect()
+        };
+        say_resume(session, &of(SlurmView::OffFailed)).await;
+        left = of(SlurmView::OffCompleting);
+        if Instant::now() >= until {
             return Ok(());
         }
-    };
-    let ready: Vec<NodeName> = found
-        .iter()
-        .filter(|node| azslurm_program::view::of(node) == SlurmView::OffFailed)
-        .filter(|node| held_everywhere(&node.name, &session.config, &holds, at).is_none())
-        .map(|node| node.name.clone())
-        .collect();
-    if ready.is_empty() {
-        return Ok(());
+        if !left.is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
-    let folded = hostlist::fold_sorted(&ready);
-    match session.slurm.update(&ready, NodeVerb::Resume, None).await {
+    Ok(())
+}
+
+async fn say_resume(session: &Session, nodes: &[NodeName]) {
+    if nodes.is_empty() {
+        return;
+    }
+    let folded = hostlist::fold_sorted(nodes);
+    match session.slurm.update(nodes, NodeVerb::Resume, None).await {
         Ok(()) => tracing::info!(nodes = folded, "usable again"),
         Err(error) => tracing::error!(
             nodes = folded,
@@ -113,5 +131,4 @@ async fn set_back(session: &Session, nodes: &[NodeName]) -> Result<(), LedgerErr
             exit::chain_of(&error)
         ),
     }
-    Ok(())
 }

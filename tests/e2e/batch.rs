@@ -32,8 +32,12 @@ fn status_shows_what_all_three_think_of_a_node() -> Result<()> {
     cluster.wait_for(CYCLE, "the node to be up", || {
         Ok(cluster.node_state("hpc-001")? == "IDLE+CLOUD")
     })?;
-    let output = cluster.run_program("azslurm-sync", &["status", "--json", "hpc-001"])?;
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let mut status = serde_json::Value::Null;
+    cluster.wait_for(SOON, "the driver to have followed the VM", || {
+        let output = cluster.run_program("azslurm-sync", &["status", "--json", "hpc-001"])?;
+        status = serde_json::from_slice(&output.stdout)?;
+        Ok(status["rows"][0]["ledger"] != "accepted")
+    })?;
     let row = &status["rows"][0];
     check(&cluster, &format!("{status}"), row["slurm"] == "IDLE+CLOUD")?;
     check(&cluster, &format!("{status}"), row["ledger"] == "running")?;

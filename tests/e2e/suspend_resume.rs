@@ -11,7 +11,7 @@ fn a_node_is_resumed_while_its_old_vm_is_still_being_deleted() -> Result<()> {
     let cluster = Cluster::start(&spec("again", 1))?;
     let first = cluster.sbatch(&["-N1"], SRUN)?;
     cluster.wait_for_job(CYCLE, first, "COMPLETED")?;
-    cluster.emulator().set_delays(&json!({ "vm_delete_ms": 60_000 }))?;
+    cluster.emulator().set_delays(&json!({ "vm_force_delete_ms": 60_000 }))?;
     let second_asked = std::cell::Cell::new(None);
     cluster.wait_for(CYCLE, "the old VM to be dying and the node to be off", || {
         let vms = cluster.emulator().vms()?;
@@ -29,7 +29,7 @@ fn a_node_is_resumed_while_its_old_vm_is_still_being_deleted() -> Result<()> {
     let vms = cluster.emulator().resources()?;
     let vms = vms.iter().filter(|resource| resource.is_a("virtualMachines")).count();
     check(&cluster, &format!("two VMs were made, not {vms}"), vms == 2)?;
-    cluster.emulator().set_delays(&json!({ "vm_delete_ms": 100 }))?;
+    cluster.emulator().set_delays(&json!({ "vm_force_delete_ms": 100 }))?;
     end(&cluster)
 }
 

@@ -29,6 +29,9 @@ pub enum SlurmView {
     PoweringDown,
     /// Powered down and DOWN, with a reason of ours or slurmctld's ResumeTimeout.
     OffFailed,
+    /// As `OffFailed`, and slurmctld is still cleaning up after a job on it: a node that is set back now would get
+    /// the same job again while its first end is under way, and lose it (seen with 22.05).
+    OffCompleting,
     /// DOWN or draining while powered down, by a person.
     OffByPerson,
     /// DOWN while it should run: dead, or set so by a person.
@@ -37,7 +40,7 @@ pub enum SlurmView {
 
 impl SlurmView {
     /// Every view.
-    pub const ALL: [SlurmView; 11] = [
+    pub const ALL: [SlurmView; 12] = [
         SlurmView::Unknown,
         SlurmView::Absent,
         SlurmView::Off,
@@ -47,6 +50,7 @@ impl SlurmView {
         SlurmView::Up,
         SlurmView::PoweringDown,
         SlurmView::OffFailed,
+        SlurmView::OffCompleting,
         SlurmView::OffByPerson,
         SlurmView::Down,
     ];
@@ -79,7 +83,11 @@ impl SlurmView {
 
 fn view_of_powered_down(state: &NodeState, is_closed: bool, is_ours: bool) -> SlurmView {
     if is_closed {
-        return if is_ours { SlurmView::OffFailed } else { SlurmView::OffByPerson };
+        return match (is_ours, state.has(&NodeFlag::Completing)) {
+            (false, _) => SlurmView::OffByPerson,
+            (true, false) => SlurmView::OffFailed,
+            (true, true) => SlurmView::OffCompleting,
+        };
     }
     let is_wanted = state.has(&NodeFlag::PowerUp)
         || matches!(state.base, NodeBase::Allocated | NodeBase::Mixed);
@@ -175,7 +183,8 @@ fn decide_intended(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Off
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
-        | SlurmView::OffFailed => (A::Delete, R::NobodyWaits),
+        | SlurmView::OffFailed
+        | SlurmView::OffCompleting => (A::Delete, R::NobodyWaits),
     }
 }
 
@@ -192,7 +201,8 @@ fn decide_accepted(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Off
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
-        | SlurmView::OffFailed => (A::Delete, R::NobodyWaits),
+        | SlurmView::OffFailed
+        | SlurmView::OffCompleting => (A::Delete, R::NobodyWaits),
     }
 }
 
@@ -208,7 +218,8 @@ fn decide_running(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Off
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
-        | SlurmView::OffFailed => (A::Delete, R::NobodyWaits),
+        | SlurmView::OffFailed
+        | SlurmView::OffCompleting => (A::Delete, R::NobodyWaits),
     }
 }
 
@@ -288,6 +299,8 @@ pub enum NodeReason {
     VmIsGone,
     /// Its VM is not gone yet.
     VmIsDying,
+    /// slurmctld has not finished with a job that ran on it.
+    JobIsCompleting,
     /// A person has set it so.
     PersonDecides,
     /// Not in slurm.conf.
@@ -335,6 +348,7 @@ pub fn decide_node(
             (Standing::Nothing | Standing::Gone, true) => (A::Leave, R::HoldLasts),
             (Standing::Nothing | Standing::Gone, false) => (A::Return, R::HoldIsOver),
         },
+        SlurmView::OffCompleting => (A::Leave, R::JobIsCompleting),
         SlurmView::PoweringDown => match standing {
             Standing::Wanted | Standing::Dying => (A::Leave, R::VmIsDying),
             // Nothing in the ledger says nothing about Azure: SuspendTimeout is waited for.
@@ -415,6 +429,7 @@ mod tests {
             ("ALLOCATED+CLOUD+POWER_DOWN", false, SlurmView::Up),
             ("IDLE+CLOUD+POWERING_DOWN", false, SlurmView::PoweringDown),
             ("DOWN+CLOUD+POWERED_DOWN+NOT_RESPONDING", true, SlurmView::OffFailed),
+            ("DOWN+CLOUD+COMPLETING+POWERED_DOWN", true, SlurmView::OffCompleting),
             ("DOWN+CLOUD+POWERED_DOWN", false, SlurmView::OffByPerson),
             ("IDLE+CLOUD+DRAIN+POWERED_DOWN", false, SlurmView::OffByPerson),
             ("DOWN+CLOUD+NOT_RESPONDING", false, SlurmView::Down),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use azslurm_core::config::{Log, LogLevel};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -23,11 +24,11 @@ pub const FALLBACK_FOLDER: &str = "/var/log/azslurm";
 const BUFFER_MAX: usize = 64 * 1024;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
-static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging and writes the first line: which program, its arguments, its process.
 pub fn start(program: &'static str) {
-    let (level, handle) = reload::Layer::new(LevelFilter::INFO);
+    let (level, handle) = reload::Layer::new(ours_from(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(level);
     let journal = tracing_journald::layer().ok().map(|layer| {
         // Field `node` becomes AZSLURM_NODE.
@@ -62,7 +63,7 @@ pub fn direct(program: &str, log: &Log) {
             LogLevel::Info => LevelFilter::INFO,
             LogLevel::Debug => LevelFilter::DEBUG,
         };
-        if handle.reload(level).is_err() {
+        if handle.reload(ours_from(level)).is_err() {
             tracing::warn!("the log's level cannot be changed");
         }
     }
@@ -84,6 +85,12 @@ pub fn flush_to_fallback(program: &str) {
     let Some(sink) = SINK.get() else { return };
     let target = append_to(&Path::new(FALLBACK_FOLDER).join(format!("{program}.log")));
     sink.end_buffering(target.map_or(Target::Stderr, Target::File));
+}
+
+/// Our own lines from `level` on; those of libraries only if they matter, or while somebody debugs.
+fn ours_from(level: LevelFilter) -> Targets {
+    let libraries = if level == LevelFilter::DEBUG { LevelFilter::INFO } else { LevelFilter::WARN };
+    Targets::new().with_default(libraries.min(level)).with_target("azslurm", level)
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

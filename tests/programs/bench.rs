@@ -1,0 +1,194 @@
+//! A scratch directory with a config, a ledger and an emulator.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use azslurm_core::attempt::{Attempt, AttemptState};
+use azslurm_ledger::Ledger;
+use azslurm_test_cluster::EmulatorClient;
+
+/// For things that happen within milliseconds on a quiet machine.
+pub const SOON: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+pub const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE5vIGtleSBpbiB0ZXN0cyBpcyBhIHNlY3JldCBrZXk= x";
+
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub emulator: EmulatorClient,
+    process: Child,
+}
+
+impl Bench {
+    pub fn start() -> Bench {
+        let dir = tempfile::Builder::new().prefix("azslurm-programs-").tempdir().unwrap();
+        let ready = dir.path().join("ready.json");
+        let process = Command::new(program("azslurm-arm-emulator"))
+            .args(["--listen", "127.0.0.1:0", "--die-with-parent", "--ready-file"])
+            .arg(&ready)
+            .arg("--ca-file")
+            .arg(dir.path().join("ca.pem"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the emulator", || ready.exists());
+        let emulator = EmulatorClient::from_ready_file(&ready).unwrap();
+        // Azure's 10 s between polls are nothing that these tests are about.
+        emulator.set_delays(&serde_json::json!({ "retry_after_s": 1 })).unwrap();
+        // A slurm.conf of a slurmctld that is not there: without one scontrol waits for a minute.
+        let conf = "ClusterName=bench\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\n\
+            AuthType=auth/none\nCredType=cred/none\nNodeName=n1\nPartitionName=p Nodes=n1\n";
+        fs::write(dir.path().join("slurm.conf"), conf).unwrap();
+        let bench = Bench { dir, emulator, process };
+        bench.write_config(&bench.config(""));
+        bench
+    }
+
+    /// A good config; `more` goes to its end.
+    pub fn config(&self, more: &str) -> String {
+        let urls = self.emulator.endpoints();
+        let dir = self.dir.path().display();
+        format!(
+            r#"
+[cluster]
+name = "bench"
+[slurm]
+bin_dir = "/nonexistent"
+[ledger]
+path = "{dir}/ledger.db"
+[log]
+file = "{dir}/azslurm.log"
+[cloud]
+name = "custom"
+authority = "{authority}"
+resource_manager = "{arm}"
+audience = "{arm}"
+resource_graph = "{graph}"
+imds = "{imds}"
+ca_bundle = "{dir}/ca.pem"
+[site.west]
+subscription = "00000000-0000-0000-0000-000000000001"
+region = "westeurope"
+resource_group = "hpc"
+subnet = "{SUBNET}"
+[nodeset.n]
+nodes = "n[1-1000]"
+sites = ["west"]
+sku = "Standard_D4s_v5"
+image = "microsoft-dsvm:ubuntu-hpc:2204:latest"
+ssh_public_key = "{KEY}"
+{more}
+"#,
+            authority = urls.authority,
+            arm = urls.arm_http,
+            graph = urls.resource_graph,
+            imds = urls.imds,
+        )
+    }
+
+    pub fn write_config(&self, text: &str) {
+        fs::write(self.config_path(), text).unwrap();
+        fs::set_permissions(self.config_path(), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("azslurm.toml")
+    }
+
+    pub fn ledger_path(&self) -> PathBuf {
+        self.dir.path().join("ledger.db")
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        Ledger::open_existing(&self.ledger_path()).unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("azslurm.log")).unwrap_or_default()
+    }
+
+    /// A program with the bare environment that slurmctld gives.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name));
+        command.env_clear().env("SLURM_CONF", self.dir.path().join("slurm.conf")).arg("--config");
+        command.arg(self.config_path()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Output {
+        self.command(name).args(arguments).output().unwrap()
+    }
+
+    /// Waits until the attempts of the ledger are as wanted, and returns them.
+    pub fn attempts(&self, what: &str, are: impl Fn(&[Attempt]) -> bool) -> Vec<Attempt> {
+        let mut last = Vec::new();
+        wait_for(what, || {
+            last = self.ledger().attempts_latest().unwrap();
+            are(&last)
+        });
+        last
+    }
+
+    /// Waits until the driver has ended: its leases are free.
+    pub fn wait_for_the_driver(&self) {
+        wait_for("the driver to end", || self.ledger().leases().unwrap().is_empty());
+    }
+
+    /// Calls that the emulator answered with this method on a route that ends so.
+    pub fn calls(&self, method: &str, route_end: &str) -> u64 {
+        let calls = self.emulator.calls().unwrap();
+        let is_it = |call: &&azslurm_test_cluster::Call| {
+            call.method == method
+                && call.route.to_ascii_lowercase().ends_with(&route_end.to_ascii_lowercase())
+        };
+        calls.by.iter().filter(is_it).map(|call| call.count).sum()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Its process ends with it; a driver that is left ends when nothing answers.
+        let _ended = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+const SUBNET: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute";
+
+/// A built program: beside the folder of the tests.
+pub fn program(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(program.exists(), "{} is not built: `make build`", program.display());
+    program
+}
+
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {} s: {what}", SOON.as_secs());
+        std::thread::sleep(POLL);
+    }
+}
+
+pub fn all(state: AttemptState) -> impl Fn(&[Attempt]) -> bool {
+    move |attempts| !attempts.is_empty() && attempts.iter().all(|a| a.state == state)
+}
+
+/// Standard error of a program that must have ended with `code`.
+pub fn said(output: &Output, code: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+pub fn assert_names(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "no {word:?} in {text}");
+    }
+}

@@ -1,0 +1,143 @@
+//! What Azure refuses, and what it does not answer.
+
+use azslurm_core::attempt::AttemptState;
+use serde_json::json;
+
+use crate::bench::{Bench, all, assert_names, said};
+
+#[test]
+fn arm_that_cannot_be_reached_refuses_the_nodes_and_holds_the_site() {
+    let bench = Bench::start();
+    let arm = bench.emulator.endpoints().arm_http.clone();
+    // Nothing listens on port 1. Two tries, so that the test need not wait for five.
+    let text = bench.config("[limits]\ntries = 2\n");
+    bench.write_config(&text.replace(
+        &format!("resource_manager = \"{arm}\""),
+        "resource_manager = \"http://127.0.0.1:1\"",
+    ));
+    said(&bench.run("azslurm-resume", &["n[1-3]"]), 0);
+    let attempts = bench.attempts("refusals", all(AttemptState::Refused));
+    assert_eq!(attempts.len(), 3);
+    let says = attempts[0].says.clone().unwrap();
+    assert_eq!(says.code, "AzureUnreachable");
+    assert_names(&says.text, &["127.0.0.1", "nothing was sent", "Connection refused"]);
+    bench.wait_for_the_driver();
+    assert_names(&bench.log(), &["AzureUnreachable"]);
+    // The site is held: the next request is refused without a call.
+    let output = bench.run("azslurm-resume", &["--dry-run", "n9"]);
+    assert_names(&String::from_utf8_lossy(&output.stdout), &["n9: cannot come now", "next try"]);
+    let status = bench.run("azslurm-sync", &["status"]);
+    assert_eq!(status.status.code(), Some(1));
+}
+
+#[test]
+fn a_refused_token_refuses_the_nodes_without_showing_the_secret() {
+    let bench = Bench::start();
+    let secret = "[credential]\ntype = \"client-secret\"\n\
+        tenant_id = \"00000000-0000-0000-0000-00000000000a\"\n\
+        client_id = \"00000000-0000-0000-0000-00000000000b\"\nclient_secret = \"hunter2\"\n";
+    bench.write_config(&bench.config(secret));
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    let attempts = bench.attempts("a refusal", all(AttemptState::Refused));
+    let says = attempts[0].says.clone().unwrap();
+    assert_eq!(says.code, "NoToken");
+    assert_names(&says.text, &["AADSTS"]);
+    bench.wait_for_the_driver();
+    assert!(!format!("{says:?}{}", bench.log()).contains("hunter2"));
+    assert_eq!(
+        bench.emulator.resources().unwrap().iter().filter(|r| r.is_a("virtualMachines")).count(),
+        0
+    );
+}
+
+#[test]
+fn a_403_on_one_site_costs_the_other_nothing() {
+    let bench = Bench::start();
+    let north = "[site.north]\nsubscription = \"00000000-0000-0000-0000-000000000001\"\n\
+        region = \"northeurope\"\nresource_group = \"hpc-north\"\n\
+        subnet = \"/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net-north/\
+        providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute\"\n\
+        [nodeset.m]\nnodes = \"m[1-2]\"\nsites = [\"north\"]\nsku = \"Standard_D4s_v5\"\n\
+        image = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\n";
+    let more = format!("{north}ssh_public_key = \"{}\"\n", crate::bench::KEY);
+    bench.write_config(&bench.config(&more));
+    let denied = json!({ "error": { "code": "AuthorizationFailed",
+        "message": "The client does not have authorization to perform action write" } });
+    bench
+        .emulator
+        .add_fault(&json!({
+            "method": "PUT", "path_contains": "/resourceGroups/hpc-north/", "times": 100,
+            "status": 403, "body": denied, "kind": "answer", "headers": { "x-ms-request-id": "r1" },
+        }))
+        .unwrap();
+    said(&bench.run("azslurm-resume", &["n[1-2],m[1-2]"]), 0);
+    let attempts = bench.attempts("two VMs and two refusals", |attempts| {
+        let of = |state| attempts.iter().filter(|a| a.state == state).count();
+        of(AttemptState::Running) == 2 && of(AttemptState::Refused) == 2
+    });
+    let refused = attempts.iter().find(|a| a.is.node.as_str() == "m1").unwrap();
+    assert_eq!(refused.says.as_ref().unwrap().code, "AuthorizationFailed");
+    assert_eq!(refused.says.as_ref().unwrap().request_id.as_deref(), Some("r1"));
+    bench.wait_for_the_driver();
+    let holds = bench.ledger().holds(azslurm_core::Timestamp::from_millis(0)).unwrap();
+    let scopes: Vec<&str> = holds.iter().map(|hold| hold.scope.as_str()).collect();
+    assert_eq!(scopes, ["site:north"]);
+}
+
+#[test]
+fn an_answer_that_is_lost_makes_one_vm_and_no_second() {
+    for kind in ["drop-after", "lost-answer", "drop-before"] {
+        let bench = Bench::start();
+        bench
+            .emulator
+            .add_fault(&json!({
+                "method": "PUT", "path_contains": "/virtualMachines/", "times": 1, "kind": kind,
+            }))
+            .unwrap();
+        bench.write_config(&bench.config("[limits]\nrequest_timeout_seconds = 2\n"));
+        said(&bench.run("azslurm-resume", &["n1"]), 0);
+        bench.attempts("the VM", all(AttemptState::Running));
+        bench.wait_for_the_driver();
+        let resources = bench.emulator.resources().unwrap();
+        let vms = resources.iter().filter(|r| r.is_a("virtualMachines")).count();
+        assert_eq!(vms, 1, "{kind}");
+    }
+}
+
+#[test]
+fn a_throttle_is_waited_for_and_refuses_nobody() {
+    let bench = Bench::start();
+    bench
+        .emulator
+        .add_fault(&json!({
+            "method": "PUT", "path_contains": "/virtualMachines/", "times": 1, "kind": "answer",
+            "status": 429, "headers": { "Retry-After": "2" },
+            "body": { "error": { "code": "OperationNotAllowed", "message": "throttled",
+                "details": [{ "code": "TooManyRequests", "message": "{}" }] } },
+        }))
+        .unwrap();
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    bench.attempts("the VM", all(AttemptState::Running));
+    bench.wait_for_the_driver();
+    assert!(bench.ledger().holds(azslurm_core::Timestamp::from_millis(0)).unwrap().is_empty());
+    assert_eq!(bench.calls("PUT", "/virtualMachines/{name}"), 2);
+}
+
+#[test]
+fn suspend_finds_a_vm_that_the_ledger_has_lost() {
+    let bench = Bench::start();
+    said(&bench.run("azslurm-resume", &["n[1-2]"]), 0);
+    bench.attempts("two VMs", |attempts| {
+        attempts.len() == 2 && all(AttemptState::Running)(attempts)
+    });
+    bench.wait_for_the_driver();
+    for suffix in ["", "-wal", "-shm"] {
+        let file = format!("{}{suffix}", bench.ledger_path().display());
+        if std::path::Path::new(&file).exists() {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    said(&bench.run("azslurm-suspend", &["n[1-2]"]), 0);
+    crate::bench::wait_for("both VMs to be gone", || bench.emulator.vms().unwrap().is_empty());
+    assert_names(&bench.log(), &["the ledger did not know"]);
+}

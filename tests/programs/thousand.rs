@@ -1,0 +1,52 @@
+//! A thousand nodes in one request: what it costs in calls and transactions.
+
+use azslurm_core::attempt::AttemptState;
+use serde_json::json;
+
+use crate::bench::{Bench, said, wait_for};
+
+#[test]
+fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list() {
+    let bench = Bench::start();
+    bench.emulator.post("/throttle", &json!({ "enforce": false })).unwrap();
+    bench.emulator.set_delays(&json!({ "vm_create_ms": 0, "retry_after_s": 1 })).unwrap();
+    said(&bench.run("azslurm-resume", &["n[1-1000]"]), 0);
+    let times: std::collections::BTreeSet<_> =
+        bench.ledger().attempts_latest().unwrap().iter().map(|a| a.generation).collect();
+    assert_eq!(times.len(), 1, "all of one request");
+    wait_for("a thousand VMs", || {
+        let attempts = bench.ledger().attempts_latest().unwrap();
+        attempts.len() == 1000 && attempts.iter().all(|a| a.state == AttemptState::Running)
+    });
+    bench.wait_for_the_driver();
+    let log = bench.log();
+    let events = bench
+        .ledger()
+        .events(&azslurm_ledger::EventFilter { limit: 10_000, ..Default::default() })
+        .unwrap();
+    let intents = events.iter().filter(|event| event.kind == "intended");
+    let first_fact = events.iter().position(|event| event.kind == "accepted").unwrap();
+    assert_eq!(intents.count(), 1000);
+    let late = events[first_fact..].iter().filter(|event| event.kind == "intended").count();
+    assert_eq!(late, 0, "every intent was committed before the first answer of Azure");
+    assert_eq!(bench.calls("PUT", "/virtualMachines/{name}"), 1000);
+    let calls = bench.emulator.calls().unwrap();
+    let lists: Vec<_> = calls
+        .by
+        .iter()
+        .filter(|call| {
+            let route = call.route.to_ascii_lowercase();
+            route.ends_with("/virtualmachines") || route.contains("resourcegraph")
+        })
+        .collect();
+    assert!(lists.is_empty(), "{lists:?}");
+    let transactions = log.lines().rev().find_map(|line| {
+        let (_, rest) = line.split_once("transactions=")?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    // Leases and release are two more.
+    assert!(
+        transactions.is_some_and(|count| count <= 22),
+        "{transactions:?} transactions of the driver"
+    );
+}
