@@ -30,14 +30,38 @@ macro_rules! select {
     };
 }
 
+const OF_VM: &str = select!("", "FROM attempts AS a WHERE a.vm = ?1");
+const OF_NODES: &str = select!(
+    "",
+    "FROM json_each(?1) AS n CROSS JOIN attempts AS a ON a.node = n.value
+     WHERE a.ended_at IS NULL
+        OR a.attempt = (SELECT max(b.attempt) FROM attempts AS b
+                        WHERE b.node = a.node AND b.ended_at IS NOT NULL)
+     ORDER BY a.node, a.attempt"
+);
+const UNFINISHED: &str =
+    select!("", "FROM attempts AS a WHERE a.ended_at IS NULL ORDER BY a.node, a.attempt");
+const OF_HOLDER: &str = select!(
+    "l.node, l.holder, l.generation, l.until, ",
+    "FROM leases AS l JOIN attempts AS a ON a.node = l.node
+     WHERE l.holder = ?1 AND a.ended_at IS NULL ORDER BY a.node, a.attempt"
+);
+const LATEST: &str = select!(
+    "",
+    "FROM (SELECT node, max(attempt) AS attempt FROM attempts GROUP BY node) AS m
+     JOIN attempts AS a ON a.node = m.node AND a.attempt = m.attempt
+     ORDER BY a.node"
+);
+// With "ORDER BY attempt DESC LIMIT 1" SQLite would parse and plan it again for every node (the
+// parameter is compared with the partial indexes): a fifth of the time of a large resume.
+const NEWEST: &str = "SELECT a.node, a.attempt, a.state FROM attempts AS a
+     WHERE a.node = ?1
+       AND a.attempt = (SELECT max(b.attempt) FROM attempts AS b WHERE b.node = a.node)";
+
 impl Reader {
     /// One attempt, by the name of its VM without case.
     pub fn attempt(&self, vm: &VmName) -> Result<Option<Attempt>, LedgerError> {
-        let query = Query {
-            doing: "reading an attempt",
-            table: "attempts",
-            sql: select!("", "FROM attempts AS a WHERE a.vm = ?1"),
-        };
+        let query = Query { doing: "reading an attempt", table: "attempts", sql: OF_VM };
         self.row(&query, (vm.as_str(),), read)
     }
 
@@ -47,31 +71,15 @@ impl Reader {
     pub fn attempts_of(&self, nodes: &[NodeName]) -> Result<Vec<Attempt>, LedgerError> {
         let names: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
         let names = serde_json::to_string(&names).expect("strings are JSON");
-        let query = Query {
-            doing: "reading the attempts of nodes",
-            table: "attempts",
-            sql: select!(
-                "",
-                "FROM json_each(?1) AS n CROSS JOIN attempts AS a ON a.node = n.value
-                 WHERE a.ended_at IS NULL
-                    OR a.attempt = (SELECT max(b.attempt) FROM attempts AS b
-                                    WHERE b.node = a.node AND b.ended_at IS NOT NULL)
-                 ORDER BY a.node, a.attempt"
-            ),
-        };
+        let query =
+            Query { doing: "reading the attempts of nodes", table: "attempts", sql: OF_NODES };
         self.rows(&query, (names,), read)
     }
 
     /// All attempts that are not ended, by node and attempt.
     pub fn attempts_unfinished(&self) -> Result<Vec<Attempt>, LedgerError> {
-        let query = Query {
-            doing: "reading unfinished attempts",
-            table: "attempts",
-            sql: select!(
-                "",
-                "FROM attempts AS a WHERE a.ended_at IS NULL ORDER BY a.node, a.attempt"
-            ),
-        };
+        let query =
+            Query { doing: "reading unfinished attempts", table: "attempts", sql: UNFINISHED };
         self.rows(&query, (), read)
     }
 
@@ -81,30 +89,14 @@ impl Reader {
         &self,
         holder: &Holder,
     ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
-        let query = Query {
-            doing: "reading the attempts of a holder",
-            table: "attempts",
-            sql: select!(
-                "l.node, l.holder, l.generation, l.until, ",
-                "FROM leases AS l JOIN attempts AS a ON a.node = l.node
-                 WHERE l.holder = ?1 AND a.ended_at IS NULL ORDER BY a.node, a.attempt"
-            ),
-        };
+        let query =
+            Query { doing: "reading the attempts of a holder", table: "attempts", sql: OF_HOLDER };
         self.rows(&query, (holder.as_str(),), |cells| Ok((read_lease(cells)?, read(cells)?)))
     }
 
     /// The newest attempt of each node that ever had one, by node.
     pub fn attempts_latest(&self) -> Result<Vec<Attempt>, LedgerError> {
-        let query = Query {
-            doing: "reading the latest attempts",
-            table: "attempts",
-            sql: select!(
-                "",
-                "FROM (SELECT node, max(attempt) AS attempt FROM attempts GROUP BY node) AS m
-                 JOIN attempts AS a ON a.node = m.node AND a.attempt = m.attempt
-                 ORDER BY a.node"
-            ),
-        };
+        let query = Query { doing: "reading the latest attempts", table: "attempts", sql: LATEST };
         self.rows(&query, (), read)
     }
 
@@ -113,12 +105,8 @@ impl Reader {
         &self,
         node: &NodeName,
     ) -> Result<Option<(AttemptId, AttemptState)>, LedgerError> {
-        let query = Query {
-            doing: "reading the newest attempt of a node",
-            table: "attempts",
-            sql: "SELECT node, attempt, state FROM attempts
-                  WHERE node = ?1 ORDER BY attempt DESC LIMIT 1",
-        };
+        let query =
+            Query { doing: "reading the newest attempt of a node", table: "attempts", sql: NEWEST };
         self.row(&query, (node.as_str(),), |cells| {
             cells.text("node")?;
             let attempt = cells.number("attempt", AttemptId::from_number)?;
@@ -285,7 +273,7 @@ mod tests {
     use crate::sample::{ask, at, holder, leased, new_attempt, node, write};
     use crate::{Ledger, Recorded, Take};
 
-    /// Nodes `n1` and `n2`; on each, attempts 1 and 2 gone, 3 refused, and on `n1` 4 and 5 under way.
+    /// Nodes `n1` and `n2`; on each, attempts 1 and 2 gone, 3 refused; on `n1` 4 and 5 under way.
     fn with_history() -> (Ledger, Vec<Lease>) {
         let (mut ledger, lease) = leased();
         let front = lease.holder().clone();
@@ -385,26 +373,28 @@ mod tests {
         assert_eq!(ledger.attempts_of_holder(&front).unwrap().len(), 10_000);
     }
 
-    /// Without an index each of these would read the whole table: of history that is a year long.
+    /// The table holds history of a year. Only the report of the latest goes through all of it, and
+    /// that by its index.
     #[test]
-    fn no_question_about_attempts_reads_the_whole_table() {
+    fn every_question_about_attempts_has_its_index() {
         let (ledger, _) = with_history();
-        let questions = [
-            select!("", "FROM attempts AS a WHERE a.vm = ?1"),
-            select!("", "FROM attempts AS a WHERE a.ended_at IS NULL ORDER BY a.node, a.attempt"),
-            "SELECT node, attempt, state FROM attempts WHERE node = ?1
-             ORDER BY attempt DESC LIMIT 1",
-        ];
-        for question in questions {
+        for question in [OF_VM, OF_NODES, UNFINISHED, OF_HOLDER, LATEST, NEWEST] {
             let mut statement =
                 ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
-            let parameters = statement.parameter_count();
+            let parameters = vec!["x"; statement.parameter_count()];
             let plan: Vec<String> = statement
-                .query_map(rusqlite::params_from_iter(vec!["x"; parameters]), |row| row.get(3))
+                .query_map(rusqlite::params_from_iter(parameters), |row| row.get(3))
                 .unwrap()
                 .map(Result::unwrap)
                 .collect();
-            assert!(plan.iter().any(|step| step.contains("USING INDEX")), "{question}: {plan:?}");
+            let by_table = plan.iter().filter(|step| {
+                ["SCAN a", "SEARCH a", "SCAN b", "SEARCH b"].iter().any(|way| step.starts_with(way))
+            });
+            let by_table: Vec<_> = by_table.collect();
+            assert!(!by_table.is_empty(), "{question}: {plan:?}");
+            for step in by_table {
+                assert!(step.contains(" INDEX "), "{question}: {plan:?}");
+            }
         }
     }
 

@@ -234,7 +234,7 @@ mod tests {
             EventFilter { job: Some(JobId(9)), ..all() },
         ];
         for filter in mine {
-            assert_eq!(texts(&ledger, &filter), [intent.clone()], "{filter:?}");
+            assert_eq!(texts(&ledger, &filter), std::slice::from_ref(&intent), "{filter:?}");
         }
         let others = [
             EventFilter { job: Some(JobId(8)), ..all() },

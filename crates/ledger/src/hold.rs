@@ -109,12 +109,12 @@ mod tests {
             until: at(10),
         };
         write(&mut ledger, |writer| writer.hold(&first));
-        assert_eq!(ledger.holds(at(9)).unwrap(), [first.clone()]);
+        assert_eq!(ledger.holds(at(9)).unwrap(), std::slice::from_ref(&first));
         assert_eq!(ledger.holds(at(10)).unwrap(), []);
         assert_eq!(ledger.hold_of(&first.scope).unwrap(), Some(first.clone()));
         let second = Hold { strikes: 2, since: at(11), until: at(40), ..first.clone() };
         write(&mut ledger, |writer| writer.hold(&second));
-        assert_eq!(ledger.holds(at(12)).unwrap(), [second.clone()]);
+        assert_eq!(ledger.holds(at(12)).unwrap(), std::slice::from_ref(&second));
         assert_eq!(write(&mut ledger, |writer| writer.prune_holds(at(40))), 0);
         assert_eq!(write(&mut ledger, |writer| writer.prune_holds(at(41))), 1);
         assert_eq!(ledger.hold_of(&first.scope).unwrap(), None);
