@@ -87,6 +87,7 @@ pub(super) fn check(case: &Case) -> Result<(), Box<ArmError>> {
 const BAD: (u16, &str) = (400, "InvalidParameter");
 const CONTENT: (u16, &str) = (400, "InvalidRequestContent");
 const CHANGED: (u16, &str) = (409, "PropertyChangeNotAllowed");
+const REFERENCE: (u16, &str) = (400, "InvalidResourceReference");
 const NOT_ALLOWED: (u16, &str) = (409, "OperationNotAllowed");
 
 /// The table, in the order in which Azure would notice: shape, names, image, disks, network, Spot,
@@ -161,10 +162,12 @@ static RULES: &[Rule] = &[
     rule("zone-unknown", (400, "InvalidAvailabilityZone"), placement::zone_unknown),
     rule("zones-and-set", BAD, placement::zones_and_set),
     rule("set-and-scale-set", BAD, placement::set_and_scale_set),
+    rule("set-missing", REFERENCE, placement::set_missing),
     rule("set-unfit", NOT_ALLOWED, placement::set_unfit),
+    rule("placement-missing", REFERENCE, placement::group_missing),
     rule("placement-unfit", NOT_ALLOWED, placement::group_unfit),
     // VMs attach only to Flexible sets, which the emulator does not keep: none is ever found.
-    rule("scale-set-unknown", (400, "InvalidResourceReference"), placement::scale_set_unknown),
+    rule("scale-set-unknown", REFERENCE, placement::scale_set_unknown),
     rule("reservation-unknown", (404, "ResourceNotFound"), placement::reservation_unknown),
     // FACTS §1.1: 409 for an immutable property; ephemeral disks allow no resize.
     rule("immutable-property", CHANGED, change::immutable),

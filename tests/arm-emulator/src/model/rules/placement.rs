@@ -1,7 +1,7 @@
 //! Zones, availability sets, placement groups, capacity reservation groups.
 
-use super::super::ids::{Key, ResourceId};
-use super::super::resources::AvailabilitySet;
+use super::super::ids::Key;
+use super::super::resources::{AvailabilitySet, PlacementGroup};
 use super::{Case, Objection};
 use crate::catalog;
 
@@ -51,34 +51,43 @@ pub(super) fn set_and_scale_set(case: &Case) -> Option<Objection> {
     })
 }
 
-/// Not there, in another group or region, Classic with managed disks, full, or with a placement
-/// group other than the VM's own.
-pub(super) fn set_unfit(case: &Case) -> Option<Objection> {
+/// 400 for a reference to what is not there or in another region.
+fn dangling(case: &Case, target: &str, id: &str) -> Option<Objection> {
+    let text = format!(
+        "Resource {id} referenced by resource {} was not found. Please make sure that the \
+         referenced resource exists, and that both resources are in the same region.",
+        case.id
+    );
+    Some(Objection::to(target, text))
+}
+
+fn found_set<'a>(case: &'a Case) -> Option<&'a AvailabilitySet> {
+    let set = case.model.sets.get(&Key::of(set_id(case)));
+    set.filter(|set| set.common.location == case.put.location)
+}
+
+pub(super) fn set_missing(case: &Case) -> Option<Objection> {
     let id = set_id(case);
-    if id.is_empty() || case.existing.is_some() {
-        return None;
-    }
-    let refused = |text: String| Some(Objection::to("availabilitySet.id", text));
-    let in_group = ResourceId::parse(id).is_some_and(|set| set.group_key() == case.id.group_key());
-    if !in_group {
-        return refused(format!(
-            "The availability set '{id}' must be in the resource group of virtual machine '{}'.",
-            case.id.name
-        ));
-    }
-    let set = case.model.sets.get(&Key::of(id));
-    match set.filter(|set| set.common.location == case.put.location) {
-        None => refused(format!(
-            "Resource {id} referenced by resource {} was not found. Please make sure that the \
-             referenced resource exists, and that both resources are in the same region.",
-            case.id
-        )),
-        Some(set) => set_objection(case, set).and_then(refused),
-    }
+    let is_missing = !id.is_empty() && case.existing.is_none() && found_set(case).is_none();
+    if is_missing { dangling(case, "availabilitySet.id", id) } else { None }
+}
+
+/// In another group, Classic with managed disks, full, or with a placement group other than the
+/// VM's own.
+pub(super) fn set_unfit(case: &Case) -> Option<Objection> {
+    let set = found_set(case).filter(|_| case.existing.is_none())?;
+    let text = set_objection(case, set)?;
+    Some(Objection::to("availabilitySet.id", text))
 }
 
 fn set_objection(case: &Case, set: &AvailabilitySet) -> Option<String> {
     let name = &set.common.id.name;
+    if set.common.id.group_key() != case.id.group_key() {
+        return Some(format!(
+            "The availability set '{name}' must be in the resource group of virtual machine '{}'.",
+            case.id.name
+        ));
+    }
     if set.sku != "Aligned" {
         return Some(format!(
             "Addition of a managed disk based VM to the non-managed Availability Set '{name}' is \
@@ -102,22 +111,22 @@ fn set_objection(case: &Case, set: &AvailabilitySet) -> Option<String> {
     })
 }
 
-/// A placement group that is not there, in another region, pinned to another zone, or whose intent
-/// lacks the size.
-pub(super) fn group_unfit(case: &Case) -> Option<Objection> {
+fn found_group<'a>(case: &'a Case) -> Option<&'a PlacementGroup> {
     let id = case.put.text("/proximityPlacementGroup/id");
-    if id.is_empty() || case.existing.is_some() {
-        return None;
-    }
+    let group = case.model.placement_groups.get(&Key::of(id));
+    group.filter(|group| group.common.location == case.put.location)
+}
+
+pub(super) fn group_missing(case: &Case) -> Option<Objection> {
+    let id = case.put.text("/proximityPlacementGroup/id");
+    let is_missing = !id.is_empty() && case.existing.is_none() && found_group(case).is_none();
+    if is_missing { dangling(case, "proximityPlacementGroup.id", id) } else { None }
+}
+
+/// A placement group pinned to another zone, or whose intent lacks the size.
+pub(super) fn group_unfit(case: &Case) -> Option<Objection> {
+    let group = found_group(case).filter(|_| case.existing.is_none())?;
     let refused = |text: String| Some(Objection::to("proximityPlacementGroup.id", text));
-    let found = case.model.placement_groups.get(&Key::of(id));
-    let Some(group) = found.filter(|group| group.common.location == case.put.location) else {
-        return refused(format!(
-            "Resource {id} referenced by resource {} was not found. Please make sure that the \
-             referenced resource exists, and that both resources are in the same region.",
-            case.id
-        ));
-    };
     let has_size = |size: &String| size.eq_ignore_ascii_case(case.put.size());
     if !group.sizes.is_empty() && !group.sizes.iter().any(has_size) {
         return refused(format!(
@@ -144,14 +153,7 @@ pub(super) fn group_unfit(case: &Case) -> Option<Objection> {
 
 pub(super) fn scale_set_unknown(case: &Case) -> Option<Objection> {
     let id = case.put.text("/virtualMachineScaleSet/id");
-    (!id.is_empty()).then(|| {
-        let text = format!(
-            "Resource {id} referenced by resource {} was not found. Please make sure that the \
-             referenced resource exists, and that both resources are in the same region.",
-            case.id
-        );
-        Objection::to("virtualMachineScaleSet.id", text)
-    })
+    if id.is_empty() { None } else { dangling(case, "virtualMachineScaleSet.id", id) }
 }
 
 pub(super) fn reservation_unknown(case: &Case) -> Option<Objection> {

@@ -137,7 +137,8 @@ fn disk_spot_and_placement_rows() -> Vec<Row> {
             set(b, "virtualMachineScaleSet", json!({"id": "x"}));
         }),
         row("set-unfit", |b| set(b, "availabilitySet", set_id("classic"))),
-        row("set-unfit", |b| set(b, "availabilitySet", set_id("missing"))),
+        row("set-missing", |b| set(b, "availabilitySet", set_id("missing"))),
+        row("placement-missing", |b| set(b, "proximityPlacementGroup", json!({"id": "x"}))),
         row("placement-unfit", |b| {
             let group = path("Microsoft.Compute/proximityPlacementGroups/other-size");
             set(b, "proximityPlacementGroup", json!({ "id": group }));
