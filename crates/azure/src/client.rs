@@ -238,7 +238,7 @@ impl Client {
             }
         };
         if raw.status != 429 {
-            pass.let_through();
+            pass.let_through(header::rate_limits(&raw.headers).left());
         }
         match raw.status {
             401 if !story.has_new_token => {

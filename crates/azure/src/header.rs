@@ -188,6 +188,12 @@ mod tests {
             ]
         );
         assert_eq!(limits.charge, Some(2));
+        assert_eq!(limits.left(), Some(12));
+        let own = headers(&[
+            ("x-ms-ratelimit-remaining-resource", "Microsoft.Compute/PutVMResource;0"),
+            ("x-ms-ratelimit-remaining-subscription-writes", "199"),
+        ]);
+        assert_eq!(rate_limits(&own).left(), Some(199), "a limit of one VM is its own");
     }
 
     #[test]

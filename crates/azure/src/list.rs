@@ -280,7 +280,8 @@ fn query(cluster: &ClusterName, nodes: Option<&[NodeName]>) -> String {
     );
     if let Some(nodes) = nodes {
         let names: Vec<String> = nodes.iter().map(|node| quoted(node.as_str())).collect();
-        query.push_str(&format!(" and tags['{TAG_NODE}'] in ({})", names.join(", ")));
+        // A tag is dynamic, and `in` compares strings.
+        query.push_str(&format!(" and tostring(tags['{TAG_NODE}']) in ({})", names.join(", ")));
     }
     query.push_str(
         " | project id, name, location, resourceGroup, tags, zones, \
@@ -389,11 +390,8 @@ mod tests {
         assert_eq!(quoted("a' or true or 'b\\"), "'a\\' or true or \\'b\\\\'");
         let nodes = ["n1".parse().unwrap(), "n2".parse().unwrap()];
         let text = query(&"c".parse().unwrap(), Some(&nodes));
-        assert!(
-            text.contains(
-                "tags['azslurm-cluster'] == 'c' and tags['azslurm-node'] in ('n1', 'n2') |"
-            )
-        );
+        assert!(text.contains("tags['azslurm-cluster'] == 'c' and "));
+        assert!(text.contains(" and tostring(tags['azslurm-node']) in ('n1', 'n2') |"));
         assert!(text.ends_with("| order by id asc"));
     }
 }
