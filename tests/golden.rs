@@ -1,4 +1,5 @@
-//! Golden files of `crates/core`, which itself may not write files: `make golden` (`UPDATE_GOLDEN=1`) rewrites them.
+//! Golden files of `crates/core`, which itself may not write files: `make golden`
+//! (`UPDATE_GOLDEN=1`) rewrites them.
 
 use std::path::Path;
 

@@ -26,12 +26,13 @@ pub struct Order {
     pub spec: VmSpec,
     /// Nothing is sent after this moment.
     pub settle: Instant,
-    /// Whether somebody may have sent this PUT before: then a refusal does not say that nothing exists.
+    /// Whether somebody may have sent this PUT before: then a refusal does not say that nothing
+    /// exists.
     pub may_exist: bool,
 }
 
-/// Sends the PUT, says what came of it, and follows the VM to its end. Sending the same PUT again is safe: the same
-/// attempt is the same VM.
+/// Sends the PUT, says what came of it, and follows the VM to its end. Sending the same PUT again
+/// is safe: the same attempt is the same VM.
 pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
     loop {
         match send(&arm, &order, &report).await {

@@ -20,7 +20,8 @@ use crate::follow::{Creation, follow};
 use crate::front::SETTLES_AFTER;
 use crate::tell;
 
-/// A PUT must still have this much time when a driver takes an attempt up, else its time is renewed first.
+/// A PUT must still have this much time when a driver takes an attempt up, else its time is renewed
+/// first.
 const SETTLE_LEFT_MIN: Duration = Duration::from_secs(3 * 60);
 
 /// What a driver has done.
@@ -38,8 +39,8 @@ pub struct Driven {
     pub gone: usize,
 }
 
-/// Drives all attempts of the nodes that `holder` has leased, until they are where they should be or `until`. The
-/// leases stay: the caller ends the session.
+/// Drives all attempts of the nodes that `holder` has leased, until they are where they should be
+/// or `until`. The leases stay: the caller ends the session.
 pub async fn drive(
     session: &mut Session,
     holder: &Holder,
@@ -131,7 +132,8 @@ fn add(
     }
 }
 
-/// The VM of an intent, as the config has it now; `None` if that is not what was intended: then it must not be sent.
+/// The VM of an intent, as the config has it now; `None` if that is not what was intended: then it
+/// must not be sent.
 fn spec_of(
     session: &Session,
     attempt: &Attempt,
@@ -144,7 +146,8 @@ fn spec_of(
     (body_hash(&body_of(&spec)) == is.body_hash).then_some(spec)
 }
 
-/// Counts what was recorded, sends deletions of what has failed, and writes holds. The nodes that have failed.
+/// Counts what was recorded, sends deletions of what has failed, and writes holds. The nodes that
+/// have failed.
 fn digest(
     session: &mut Session,
     errands: &mut Errands,

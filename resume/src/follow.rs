@@ -132,7 +132,8 @@ fn judge(vm: &Vm, report: &Reporter) -> Seen {
     }
 }
 
-/// Why a VM is in `Failed`: its instance view repeats the code, `ProvisioningState/failed/AllocationFailed`.
+/// Why a VM is in `Failed`: its instance view repeats the code,
+/// `ProvisioningState/failed/AllocationFailed`.
 fn says_of(vm: &Vm) -> AzureSays {
     let failed = vm
         .statuses

@@ -19,8 +19,9 @@ use azslurm_program::{Session, holds, now, texts};
 
 use crate::request::ResumeRequest;
 
-/// How long after its intent (or its renewal) a PUT may be sent: longer than 1,000 creates take at Azure's slowest
-/// refill (FACTS §3.4: 80 s). An attempt that is given up is only believed absent after this.
+/// How long after its intent (or its renewal) a PUT may be sent: longer than 1,000 creates take at
+/// Azure's slowest refill (FACTS §3.4: 80 s). An attempt that is given up is only believed absent
+/// after this.
 pub const SETTLES_AFTER: Duration = Duration::from_secs(5 * 60);
 /// A nodeset whose files cannot be read is tried again after this.
 const HOLD_UNREADABLE: Duration = Duration::from_secs(2 * 60);
@@ -54,7 +55,8 @@ pub fn look(session: &Session, request: &ResumeRequest) -> Result<Vec<Step>, Led
     steps(&session.ledger, &session.config, (request, &texts))
 }
 
-/// One transaction: holds and attempts are read, the plan is made, leases are taken and intents written.
+/// One transaction: holds and attempts are read, the plan is made, leases are taken and intents
+/// written.
 pub fn intend(
     session: &mut Session,
     holder: &Holder,
@@ -99,8 +101,9 @@ fn take_step(
     match step {
         Step::Create(create) => {
             let jobs = request.jobs.get(&create.node).cloned().unwrap_or_default();
-            // slurmctld's latest word counts: whoever still works on the node, for a suspend that is over or for an
-            // earlier resume, is relieved of it. What it has not done yet is ours.
+            // slurmctld's latest word counts: whoever still works on the node, for a suspend that
+            // is over or for an earlier resume, is relieved of it. What it has not done yet is
+            // ours.
             let lease = lease(writer, holder, &create.node, Take::Seize)?;
             match lease {
                 Some(lease) if intend_one(writer, &lease, &create, jobs)? => {

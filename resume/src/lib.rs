@@ -5,9 +5,9 @@
 //! driver: PUT for every intent ─► follow ─► outcomes; refused: hold, tell slurmctld, delete what is left ─► end
 //! ```
 //!
-//! The driver knows only its holder: what is to be done stands in the ledger. So whoever holds the leases can go on
-//! from wherever another was killed, and azslurm-sync does so with these very functions. Nothing that the plan left
-//! open is chosen here.
+//! The driver knows only its holder: what is to be done stands in the ledger. So whoever holds the
+//! leases can go on from wherever another was killed, and azslurm-sync does so with these very
+//! functions. Nothing that the plan left open is chosen here.
 
 pub mod create;
 pub mod drive;

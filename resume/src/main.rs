@@ -14,16 +14,18 @@ const PROGRAM: &str = "azslurm-resume";
 
 /// Makes the Azure VMs of Slurm nodes.
 ///
-/// slurmctld calls this program as ResumeProgram. It writes down what it is going to do, starts a driver that does
-/// it, and ends within milliseconds. Calling it again for the same nodes does no harm. Exit code 0: handed over;
-/// 1: some nodes were refused, slurmctld is told and the log says why; 2: it could not start.
+/// slurmctld calls this program as ResumeProgram. It writes down what it is going to do, starts a
+/// driver that does it, and ends within milliseconds. Calling it again for the same nodes does no
+/// harm. Exit code 0: handed over; 1: some nodes were refused, slurmctld is told and the log says
+/// why; 2: it could not start.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 struct Arguments {
     /// Nodes as a Slurm host list: `hpc-[001-003],htc-1`
     #[arg(value_name = "HOSTLIST", required_unless_present = "drive")]
     nodes: Option<String>,
-    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF, /etc/azslurm/azslurm.toml]
+    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
+    /// /etc/azslurm/azslurm.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Say what would be created and where, and change nothing

@@ -50,14 +50,15 @@ fn hand_over(session: &mut Session, request: &ResumeRequest) -> Result<Intended,
         return Ok(intended);
     }
     if let Err(error) = driver::start(PROGRAM, &session.config_path, &holder, &alive) {
-        // The intents stand: azslurm-sync goes on from there, so slurmctld must not be told that they failed.
+        // The intents stand: azslurm-sync goes on from there, so slurmctld must not be told that
+        // they failed.
         tracing::error!("{}", exit::chain_of(&error));
     }
     Ok(intended)
 }
 
-/// Without config or ledger nothing can be done for these nodes: slurmctld is told, so that their jobs do not wait
-/// for ResumeTimeout.
+/// Without config or ledger nothing can be done for these nodes: slurmctld is told, so that their
+/// jobs do not wait for ResumeTimeout.
 fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
     let slurm = Slurm::new(&azslurm_core::config::Slurm {
         command_timeout: TELL_MAX,

@@ -25,8 +25,8 @@ pub struct ResumeRequest {
 }
 
 impl ResumeRequest {
-    /// From the argument and the text of the resume file. The argument is the order; the file only adds which jobs
-    /// wait, and a file that cannot be read costs no more than that.
+    /// From the argument and the text of the resume file. The argument is the order; the file only
+    /// adds which jobs wait, and a file that cannot be read costs no more than that.
     pub fn new(argument: &str, file: Option<&str>) -> Result<ResumeRequest, HostlistError> {
         let nodes = hostlist::expand(argument)?;
         let mut jobs: BTreeMap<NodeName, Vec<JobId>> = BTreeMap::new();
@@ -54,8 +54,8 @@ fn read(text: &str) -> Vec<resume_file::ResumeJob> {
     }
 }
 
-/// The text of the resume file, if there is one. **First thing in the program**: the file is in slurmctld's memory
-/// and gone when the program ends or slurmctld stops.
+/// The text of the resume file, if there is one. **First thing in the program**: the file is in
+/// slurmctld's memory and gone when the program ends or slurmctld stops.
 pub fn take_resume_file() -> Option<String> {
     let path = PathBuf::from(std::env::var_os(VARIABLE)?);
     let length = fs::metadata(&path).map(|file| file.len());

@@ -1,5 +1,5 @@
-//! Telling slurmctld, at once, about nodes that cannot come: a job starts only when all its nodes are up, so every
-//! refused VM of a thousand blocks it until somebody says so.
+//! Telling slurmctld, at once, about nodes that cannot come: a job starts only when all its nodes
+//! are up, so every refused VM of a thousand blocks it until somebody says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,9 @@ use azslurm_program::{Session, holds, now, view};
 use azslurm_slurm::NodeVerb;
 use azslurm_slurm::reason::reason;
 
-/// Sets those of `nodes` down that slurmctld waits for and that have no VM to come, each with its reason, nodes of
-/// one reason in one call. Their jobs are requeued. What cannot be told now azslurm-sync tells.
+/// Sets those of `nodes` down that slurmctld waits for and that have no VM to come, each with its
+/// reason, nodes of one reason in one call. Their jobs are requeued. What cannot be told now
+/// azslurm-sync tells.
 pub async fn refused(session: &Session, nodes: &BTreeSet<NodeName>) -> Result<(), LedgerError> {
     if nodes.is_empty() {
         return Ok(());
@@ -59,7 +60,8 @@ pub async fn tell(session: &Session, nodes: &[NodeName], (verb, reason): (NodeVe
     }
 }
 
-/// Why each node cannot come: the hold that covers all its places, else what Azure said about its last VM.
+/// Why each node cannot come: the hold that covers all its places, else what Azure said about its
+/// last VM.
 fn reasons(
     session: &Session,
     nodes: &[NodeName],

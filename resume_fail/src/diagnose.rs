@@ -1,7 +1,7 @@
 //! Why a node did not come, as far as can be known from outside.
 
 use azslurm_azure::{Answer, Arm, Place, Vm};
-use azslurm_core::attempt::{Attempt, AttemptState};
+use azslurm_core::attempt::Attempt;
 use azslurm_ledger::Event;
 use azslurm_program::exit::chain_of;
 use azslurm_program::{Session, now};
@@ -54,18 +54,11 @@ fn sentence(attempt: &Attempt, found: &Found) -> String {
         Found::Vm(vm) => {
             let statuses: Vec<&str> =
                 vm.statuses.iter().map(|status| status.code.as_str()).collect();
-            let hint = match attempt.state {
-                AttemptState::Running => {
-                    "slurmd did not register: check the image, slurm.conf on the node, munge and \
-                     the network between node and controller"
-                }
-                AttemptState::Intended | AttemptState::Accepted => {
-                    "Azure needed longer than ResumeTimeout: raise it"
-                }
-                AttemptState::Refused
-                | AttemptState::DeleteIntended
-                | AttemptState::Deleting
-                | AttemptState::Gone => "it was to be deleted already",
+            let hint = if attempt.running_at.is_some() {
+                "slurmd did not register: check the image, slurm.conf on the node, munge and the \
+                 network between node and controller"
+            } else {
+                "Azure needed longer than ResumeTimeout: raise it"
             };
             format!(
                 "{missed}: Azure says {} ({}); {hint}",

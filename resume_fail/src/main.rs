@@ -12,16 +12,18 @@ const PROGRAM: &str = "azslurm-resume-fail";
 
 /// Cleans up after Slurm nodes that missed ResumeTimeout.
 ///
-/// slurmctld calls this program as ResumeFailProgram. It records why the nodes did not come as far as Azure tells,
-/// deletes their VMs, and sets the nodes back once those are gone. It never starts a replacement. Exit code 0:
-/// handed over; 1: some of it could not be, the log says what; 2: it could not start.
+/// slurmctld calls this program as ResumeFailProgram. It records why the nodes did not come as far
+/// as Azure tells, deletes their VMs, and sets the nodes back once those are gone. It never starts
+/// a replacement. Exit code 0: handed over; 1: some of it could not be, the log says what; 2: it
+/// could not start.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 struct Arguments {
     /// Nodes as a Slurm host list: `hpc-[001-003],htc-1`
     #[arg(value_name = "HOSTLIST", required_unless_present = "drive")]
     nodes: Option<String>,
-    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF, /etc/azslurm/azslurm.toml]
+    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
+    /// /etc/azslurm/azslurm.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Carry on as the driver of this holder (started by the program itself)

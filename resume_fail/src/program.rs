@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use crate::diagnose::diagnose;
 
 const PROGRAM: &str = "azslurm-resume-fail";
-/// How long deletions are followed here (p99 in FACTS §1.4 is 221 s); what is left then is azslurm-sync's.
+/// How long deletions are followed here (p99 in FACTS §1.4 is 221 s); what is left then is
+/// azslurm-sync's.
 const FOLLOW_MAX: Duration = Duration::from_secs(5 * 60);
 /// slurmctld needs about ten seconds to finish with a job of a node that failed (SLURM.md: 22.05).
 const COMPLETING_MAX: Duration = Duration::from_secs(60);
@@ -82,9 +83,9 @@ async fn look_once(
     Ok(left.iter().filter(|(_, a)| a.state != AttemptState::Gone).count())
 }
 
-/// Nodes that slurmctld has down because of ResumeTimeout, that nothing holds, and whose VMs are gone: usable again
-/// once slurmctld has finished with their jobs. Nodes that a person has set down stay so; held ones, and those that
-/// are not ready in time, are azslurm-sync's.
+/// Nodes that slurmctld has down because of ResumeTimeout, that nothing holds, and whose VMs are
+/// gone: usable again once slurmctld has finished with their jobs. Nodes that a person has set down
+/// stay so; held ones, and those that are not ready in time, are azslurm-sync's.
 async fn set_back(session: &Session, nodes: &[NodeName]) -> Result<(), LedgerError> {
     let at = now();
     let holds = azslurm_program::holds::in_force(&session.ledger, at)?;

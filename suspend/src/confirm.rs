@@ -7,8 +7,8 @@ use azslurm_program::exit::chain_of;
 
 use crate::delete::Deletion;
 
-/// Looks once: at the operation if there is one, then at the VM itself, whose absence is the only proof. Says nothing
-/// while the deletion goes on.
+/// Looks once: at the operation if there is one, then at the VM itself, whose absence is the only
+/// proof. Says nothing while the deletion goes on.
 pub async fn confirm(arm: Arm, deletion: Deletion, operation: Option<String>, report: Reporter) {
     let (node, vm) = (report.node().clone(), report.vm().clone());
     if let Some(url) = operation {

@@ -11,8 +11,8 @@ use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::now;
 
-/// A deletion that meets another operation on the VM, or a throttle, is sent again so often at most; then it is
-/// azslurm-sync's.
+/// A deletion that meets another operation on the VM, or a throttle, is sent again so often at
+/// most; then it is azslurm-sync's.
 const TRIES_MAX: u32 = 5;
 /// How long to wait before the next try when Azure does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -44,13 +44,15 @@ impl Deletion {
         if is_settled(self.settles_at, self.was_accepted, now()) {
             Change::Gone
         } else {
-            // Absent, but its PUT may still be on its way: azslurm-sync looks again when that is over.
+            // Absent, but its PUT may still be on its way: azslurm-sync looks again when that is
+            // over.
             Change::DeleteAccepted { operation: None, request_id: None }
         }
     }
 }
 
-/// Sends the deletion and says what came of it. Nodes are stateless: their shutdown is not waited for.
+/// Sends the deletion and says what came of it. Nodes are stateless: their shutdown is not waited
+/// for.
 pub async fn delete(arm: Arm, deletion: Deletion, report: Reporter) {
     for tried in 1..=TRIES_MAX {
         match send_once(&arm, &deletion, &report).await {

@@ -14,8 +14,8 @@ use crate::confirm::confirm;
 use crate::delete::{Deletion, delete};
 use crate::search;
 
-/// A driver of deletions ends after this long at the latest; what is left is azslurm-sync's. Longer than 1,000
-/// deletions take at Azure's slowest refill (FACTS §3.1: 200 at once, then 10 a second).
+/// A driver of deletions ends after this long at the latest; what is left is azslurm-sync's. Longer
+/// than 1,000 deletions take at Azure's slowest refill (FACTS §3.1: 200 at once, then 10 a second).
 const DRIVE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// What a driver has done.
@@ -27,8 +27,9 @@ pub struct Driven {
     pub left: usize,
 }
 
-/// Deletes all VMs of the nodes that `holder` has leased and that are to go, also those that the ledger does not
-/// know. Ends without waiting for Azure to finish. The leases stay: the caller ends the session.
+/// Deletes all VMs of the nodes that `holder` has leased and that are to go, also those that the
+/// ledger does not know. Ends without waiting for Azure to finish. The leases stay: the caller ends
+/// the session.
 pub async fn drive(
     session: &mut Session,
     holder: &Holder,
@@ -72,8 +73,8 @@ async fn send(
     Ok(Driven { sent, left: asked - sent.min(asked) })
 }
 
-/// Adds the errand that a VM which is to go needs next: its deletion, or a look whether that has ended. An attempt
-/// in another state, or at a site that the config no longer has, gets none.
+/// Adds the errand that a VM which is to go needs next: its deletion, or a look whether that has
+/// ended. An attempt in another state, or at a site that the config no longer has, gets none.
 pub fn add(errands: &mut Errands, session: &Session, lease: &Lease, attempt: &Attempt) {
     let vm = &attempt.is.vm;
     let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() else {

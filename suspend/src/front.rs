@@ -15,8 +15,8 @@ pub struct Intended {
     pub vms: usize,
 }
 
-/// One transaction: seizes the leases of `nodes` and writes down that their VMs are to go. Idempotent: nodes without
-/// a VM are only leased, so that the driver may look for one in Azure.
+/// One transaction: seizes the leases of `nodes` and writes down that their VMs are to go.
+/// Idempotent: nodes without a VM are only leased, so that the driver may look for one in Azure.
 pub fn intend(
     ledger: &mut Ledger,
     holder: &Holder,

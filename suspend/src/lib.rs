@@ -5,9 +5,9 @@
 //! driver: DELETE for every VM ─► outcomes ─► end      (azslurm-sync follows each deletion until it is gone)
 //! ```
 //!
-//! slurmctld's latest word counts: a suspend takes the nodes' leases from a resume that still drives them, whose late
-//! writes then change nothing. VMs of a node that the ledger does not know are looked for by their tags, so that a
-//! lost ledger never keeps a VM running.
+//! slurmctld's latest word counts: a suspend takes the nodes' leases from a resume that still
+//! drives them, whose late writes then change nothing. VMs of a node that the ledger does not know
+//! are looked for by their tags, so that a lost ledger never keeps a VM running.
 
 pub mod confirm;
 pub mod delete;

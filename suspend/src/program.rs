@@ -27,7 +27,8 @@ pub fn front(config: Option<&Path>, nodes: &str, is_dry_run: bool) -> Result<u8,
     Ok(if strangers.is_empty() { exit::DONE } else { exit::FAILED })
 }
 
-/// Commits the deletions of `nodes` and starts the driver. Used by resume-fail too, with its own name and reason.
+/// Commits the deletions of `nodes` and starts the driver. Used by resume-fail too, with its own
+/// name and reason.
 pub fn hand_over(
     session: &mut Session,
     (program, why): (&'static str, EndReason),
@@ -57,7 +58,8 @@ pub fn drive(program: &str, config: Option<&Path>, holder: &Holder) -> Result<u8
     Ok(if driven.left == 0 { exit::DONE } else { exit::FAILED })
 }
 
-/// Our nodes and those of others. A name that is in no nodeset and that the ledger does not know is not ours.
+/// Our nodes and those of others. A name that is in no nodeset and that the ledger does not know is
+/// not ours.
 pub fn sort_out(
     session: &Session,
     wanted: &[NodeName],

@@ -10,9 +10,9 @@ use azslurm_ledger::{Lease, LedgerError, Recorded};
 use azslurm_program::exit::chain_of;
 use azslurm_program::{Session, now};
 
-/// Looks in every subscription of the config for VMs with our tags that belong to the leased nodes, and writes those
-/// that the ledger does not know as to be deleted. A search that fails is a line in the log: azslurm-sync finds
-/// orphans too.
+/// Looks in every subscription of the config for VMs with our tags that belong to the leased nodes,
+/// and writes those that the ledger does not know as to be deleted. A search that fails is a line
+/// in the log: azslurm-sync finds orphans too.
 pub(crate) async fn adopt_unknown(
     session: &mut Session,
     leases: &BTreeMap<NodeName, Lease>,
@@ -57,7 +57,8 @@ async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {
     rows
 }
 
-/// A VM that Resource Graph showed, as an attempt that is to be deleted; `None` if it is not whole enough to be ours.
+/// A VM that Resource Graph showed, as an attempt that is to be deleted; `None` if it is not whole
+/// enough to be ours.
 fn attempt_of(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
     let node = row.node.clone()?;
     let vm: VmName = row.name.parse().ok()?;

@@ -15,8 +15,9 @@ use azslurm_slurm::{NodeVerb, SlurmError, reason};
 use crate::observe::Observation;
 use crate::pass::Decided;
 
-/// Takes the leases of every node that something is to be done about in Azure, writes deletions that were decided,
-/// and asks for VMs that were lost. Nodes that have changed since they were observed are left out and returned.
+/// Takes the leases of every node that something is to be done about in Azure, writes deletions
+/// that were decided, and asks for VMs that were lost. Nodes that have changed since they were
+/// observed are left out and returned.
 pub fn take(
     session: &mut Session,
     holder: &Holder,
@@ -45,8 +46,8 @@ pub fn take(
     Ok(passed_over)
 }
 
-/// Nodes whose lease or attempts are not as they were observed: whoever changes an attempt has a lease, and a lease
-/// that changes hands grows in generation.
+/// Nodes whose lease or attempts are not as they were observed: whoever changes an attempt has a
+/// lease, and a lease that changes hands grows in generation.
 fn changed(
     reader: &Reader,
     seen: &Observation,

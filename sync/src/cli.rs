@@ -18,13 +18,14 @@ pub const PROGRAM: &str = "azslurm-sync";
 
 /// Makes Slurm, Azure and the ledger agree again.
 ///
-/// Without a verb it makes one pass now: it carries on what killed programs left, deletes what nobody waits for, sets
-/// nodes back that can be used again, and says what it did. A pass may be made at any time, by several at once, and
-/// as often as one likes.
+/// Without a verb it makes one pass now: it carries on what killed programs left, deletes what
+/// nobody waits for, sets nodes back that can be used again, and says what it did. A pass may be
+/// made at any time, by several at once, and as often as one likes.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 pub struct Arguments {
-    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF, /etc/azslurm/azslurm.toml]
+    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
+    /// /etc/azslurm/azslurm.toml]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Machine-readable output

@@ -4,9 +4,10 @@
 //! pass = observe (ledger, then slurmctld) ─► decide (core, pure) ─► act (the halves of resume and suspend) ─► report
 //! ```
 //!
-//! A pass takes whatever it finds, whoever died, and carries it on: accepted creations to their end, deletions until
-//! the VM is gone, intents that never reached Azure, nodes that slurmctld waits for and nobody makes, refused nodes
-//! whose hold is over. It does not retry inside a pass; the next pass is the retry.
+//! A pass takes whatever it finds, whoever died, and carries it on: accepted creations to their
+//! end, deletions until the VM is gone, intents that never reached Azure, nodes that slurmctld
+//! waits for and nobody makes, refused nodes whose hold is over. It does not retry inside a pass;
+//! the next pass is the retry.
 //!
 //! Finding VMs that the ledger does not know, evictions, and the daemon itself come with later work
 //! (ARCHITECTURE.md).

@@ -1,5 +1,5 @@
-//! Front and driver of azslurm-resume killed with SIGKILL at each point that matters; passes of azslurm-sync finish
-//! the work.
+//! Front and driver of azslurm-resume killed with SIGKILL at each point that matters; passes of
+//! azslurm-sync finish the work.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::story::{CYCLE, SOON, SRUN, check, end, passes_until, spec, vm_calls};
 
-/// Processes of azslurm-resume that work with this cluster's ledger: the front has SLURM_CONF of it in its
-/// environment, the driver inherits that.
+/// Processes of azslurm-resume that work with this cluster's ledger: the front has SLURM_CONF of it
+/// in its environment, the driver inherits that.
 fn resumes(cluster: &Cluster, is_driver: bool) -> Result<Vec<Pid>> {
     let conf = format!("SLURM_CONF={}", cluster.slurm_conf().display());
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! Stories on a real Slurm: real slurmctld, real slurmd, real jobs, the built programs, and the ARM emulator. One
-//! file per story. Each ends with an audit: nothing is left in Azure, and nothing was made without an earlier
-//! intent in the ledger.
+//! Stories on a real Slurm: real slurmctld, real slurmd, real jobs, the built programs, and the ARM
+//! emulator. One file per story. Each ends with an audit: nothing is left in Azure, and nothing was
+//! made without an earlier intent in the ledger.
 
 mod array;
 mod batch;

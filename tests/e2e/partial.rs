@@ -1,4 +1,5 @@
-//! What can be made is made; what cannot is told to slurmctld with its reason, and comes when there is room.
+//! What can be made is made; what cannot is told to slurmctld with its reason, and comes when there
+//! is room.
 
 use anyhow::Result;
 use azslurm_test_cluster::Cluster;

@@ -1,12 +1,13 @@
 //! What stories share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use azslurm_test_cluster::{Cluster, ClusterSpec};
 use serde_json::Value;
 
-/// A power cycle takes up to 30 s of slurmctld's own clock (SLURM.md §1.4), and these machines may be busy.
+/// A power cycle takes up to 30 s of slurmctld's own clock (SLURM.md §1.4), and these machines may
+/// be busy.
 pub const CYCLE: Duration = Duration::from_secs(180);
 /// Something that happens at once, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -26,6 +27,9 @@ pub fn pass(cluster: &Cluster) -> Result<Value> {
     })
 }
 
+/// Between two passes: Azure counts polls of one VM by the minute (FACTS §3.2).
+const PASS_EVERY: Duration = Duration::from_secs(4);
+
 /// Passes until `is_so`, as the daemon would make them.
 pub fn passes_until(
     cluster: &Cluster,
@@ -33,7 +37,12 @@ pub fn passes_until(
     mut is_so: impl FnMut(&Value) -> Result<bool>,
 ) -> Result<()> {
     let mut last = Value::Null;
+    let mut next_at = Instant::now();
     let waited = cluster.wait_for(CYCLE, what, || {
+        if Instant::now() < next_at {
+            return Ok(false);
+        }
+        next_at = Instant::now() + PASS_EVERY;
         last = pass(cluster)?;
         is_so(&last)
     });

@@ -4,7 +4,7 @@ use anyhow::Result;
 use azslurm_test_cluster::Cluster;
 use serde_json::json;
 
-use crate::story::{CYCLE, SOON, SRUN, check, end, pass, spec};
+use crate::story::{CYCLE, SOON, SRUN, check, end, passes_until, spec};
 
 #[test]
 fn a_node_is_resumed_while_its_old_vm_is_still_being_deleted() -> Result<()> {
@@ -44,8 +44,7 @@ fn a_node_whose_vm_is_confirmed_gone_is_usable_at_once() -> Result<()> {
         Ok(cluster.node_state("hpc-001")?.contains("POWERING_DOWN"))
     })?;
     cluster.wait_for(SOON, "the VM to be gone", || Ok(cluster.emulator().vms()?.is_empty()))?;
-    cluster.wait_for(SOON, "a pass to set the node back long before SuspendTimeout", || {
-        pass(&cluster)?;
+    passes_until(&cluster, "a pass to set the node back long before SuspendTimeout", |_| {
         let state = cluster.node_state("hpc-001")?;
         Ok(state.contains("POWERED_DOWN") && !state.contains("POWERING_DOWN"))
     })?;

@@ -1,5 +1,5 @@
-//! Bad input: one clear error that names file, line, key, what was found and what is allowed; an exit code; and
-//! nothing changed.
+//! Bad input: one clear error that names file, line, key, what was found and what is allowed; an
+//! exit code; and nothing changed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -11,8 +11,8 @@
 //!                      Deleting ┘──confirmed gone──► Gone
 //! ```
 //!
-//! The state says what we know, and names what is to be done next: whoever finds an attempt that no living lease
-//! covers goes on from there. `Refused` and `Gone` are ends.
+//! The state says what we know, and names what is to be done next: whoever finds an attempt that no
+//! living lease covers goes on from there. `Refused` and `Gone` are ends.
 
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,8 @@ impl AttemptState {
         }
     }
 
-    /// Whether the attempt's VM is wanted: it exists or is being made, and nobody asked for its deletion.
+    /// Whether the attempt's VM is wanted: it exists or is being made, and nobody asked for its
+    /// deletion.
     pub fn is_wanted(self) -> bool {
         match self {
             AttemptState::Intended | AttemptState::Accepted | AttemptState::Running => true,
@@ -105,7 +106,8 @@ pub enum EndReason {
     CreateFailed,
     /// A newer request for the node replaces this VM.
     Superseded,
-    /// Nobody wants it: slurmctld does not expect the node, or the program that made it lost its lease.
+    /// Nobody wants it: slurmctld does not expect the node, or the program that made it lost its
+    /// lease.
     Orphaned,
     /// Azure took it (Spot).
     Evicted,
@@ -190,8 +192,8 @@ pub enum Change {
 }
 
 impl AttemptState {
-    /// The state after `change`; `None` where the change makes no sense in this state (a late answer to
-    /// something that was decided otherwise in between): it must then change nothing.
+    /// The state after `change`; `None` where the change makes no sense in this state (a late
+    /// answer to something that was decided otherwise in between): it must then change nothing.
     pub fn after(self, change: &Change) -> Option<AttemptState> {
         use AttemptState as S;
         match (change, self) {
@@ -244,8 +246,8 @@ pub struct NewAttempt {
     pub jobs: Vec<JobId>,
 }
 
-/// Where an attempt's VM is made. Subscription and group are kept beside the site's name, so that the VM can
-/// still be found when the site has left the config.
+/// Where an attempt's VM is made. Subscription and group are kept beside the site's name, so that
+/// the VM can still be found when the site has left the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptPlace {
     /// The site's name in the config.
@@ -279,8 +281,8 @@ pub struct Attempt {
     pub generation: i64,
     /// When it was intended.
     pub intended_at: Timestamp,
-    /// Until when a PUT of it that was sent may still arrive in Azure: a VM that is absent before this moment
-    /// may still appear.
+    /// Until when a PUT of it that was sent may still arrive in Azure: a VM that is absent before
+    /// this moment may still appear.
     pub settles_at: Timestamp,
     /// When Azure took the PUT.
     pub accepted_at: Option<Timestamp>,

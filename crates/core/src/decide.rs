@@ -1,8 +1,9 @@
 //! What a pass does about a node and its attempts: total functions of small views, cell by cell in
 //! `decide_matrix.txt`.
 //!
-//! The ledger is read before slurmctld is asked. So an attempt that a pass sees was asked for before slurmctld
-//! answered, and a node that slurmctld then calls powered down is one that nobody waits for.
+//! The ledger is read before slurmctld is asked. So an attempt that a pass sees was asked for
+//! before slurmctld answered, and a node that slurmctld then calls powered down is one that nobody
+//! waits for.
 
 use crate::Timestamp;
 use crate::attempt::AttemptState;
@@ -29,8 +30,9 @@ pub enum SlurmView {
     PoweringDown,
     /// Powered down and DOWN, with a reason of ours or slurmctld's ResumeTimeout.
     OffFailed,
-    /// As `OffFailed`, and slurmctld is still cleaning up after a job on it: a node that is set back now would get
-    /// the same job again while its first end is under way, and lose it (seen with 22.05).
+    /// As `OffFailed`, and slurmctld is still cleaning up after a job on it: a node that is set
+    /// back now would get the same job again while its first end is under way, and lose it (seen
+    /// with 22.05).
     OffCompleting,
     /// DOWN or draining while powered down, by a person.
     OffByPerson,
@@ -55,7 +57,8 @@ impl SlurmView {
         SlurmView::Down,
     ];
 
-    /// Reduces a node's state. `is_ours`: its reason is ours or slurmctld's own "ResumeTimeout reached".
+    /// Reduces a node's state. `is_ours`: its reason is ours or slurmctld's own "ResumeTimeout
+    /// reached".
     pub fn of(state: &NodeState, is_ours: bool) -> SlurmView {
         let has = |flag: NodeFlag| state.has(&flag);
         let is_down = state.base == NodeBase::Down;
@@ -330,7 +333,8 @@ pub fn decide_node(
             (Standing::Nothing | Standing::Dying | Standing::Gone, true) => {
                 (A::Refuse, R::EveryPlaceIsHeld)
             }
-            // An old VM that is still dying does not stand in the way: the new one has another name.
+            // An old VM that is still dying does not stand in the way: the new one has another
+            // name.
             (Standing::Nothing | Standing::Dying | Standing::Gone, false) => {
                 (A::Resume, R::ResumeWasLost)
             }
@@ -358,8 +362,8 @@ pub fn decide_node(
     }
 }
 
-/// Whether a deletion that Azure calls done (or that found nothing) really ends an attempt: a PUT that was sent
-/// before may still arrive until `settles_at`.
+/// Whether a deletion that Azure calls done (or that found nothing) really ends an attempt: a PUT
+/// that was sent before may still arrive until `settles_at`.
 pub fn is_settled(settles_at: Timestamp, was_accepted: bool, now: Timestamp) -> bool {
     was_accepted || now >= settles_at
 }

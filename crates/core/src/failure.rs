@@ -1,7 +1,7 @@
 //! What an error of Azure means: one table from HTTP status, innermost code, text and moment.
 //!
-//! Status first, then code, then (only for `OperationNotAllowed`) the text: a throttle and a quota refusal share
-//! that code, and the status tells them apart.
+//! Status first, then code, then (only for `OperationNotAllowed`) the text: a throttle and a quota
+//! refusal share that code, and the status tells them apart.
 
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ pub struct Failure {
     pub hold: Duration,
 }
 
-/// Capacity comes back on its own; the first try after a refusal is made soon enough to matter for a queue.
+/// Capacity comes back on its own; the first try after a refusal is made soon enough to matter for
+/// a queue.
 const HOLD_CAPACITY: Duration = Duration::from_secs(10 * 60);
 /// Quota falls when other VMs end.
 const HOLD_QUOTA: Duration = Duration::from_secs(5 * 60);
@@ -155,8 +156,8 @@ const AZURE_FAULT: [&str; 8] = [
     "OperationPreempted",
 ];
 
-/// Understands what Azure said. `status` is the HTTP status of a refusal; `None` for an error inside an operation
-/// (HTTP 200 with status Failed).
+/// Understands what Azure said. `status` is the HTTP status of a refusal; `None` for an error
+/// inside an operation (HTTP 200 with status Failed).
 pub fn understand(status: Option<u16>, says: &AzureSays) -> Failure {
     let code = says.code.as_str();
     if status == Some(429) && !CONFLICT.contains(&code) {
@@ -219,7 +220,8 @@ fn understand_room(says: &AzureSays) -> Option<Failure> {
     }
 }
 
-/// `OperationNotAllowed` is a quota refusal only by its text (FACTS §5); otherwise it is a conflict of states.
+/// `OperationNotAllowed` is a quota refusal only by its text (FACTS §5); otherwise it is a conflict
+/// of states.
 fn understand_quota(says: &AzureSays) -> Failure {
     let text = says.text.to_ascii_lowercase();
     let is_quota = says.code == "QuotaExceeded"
@@ -231,8 +233,8 @@ fn understand_quota(says: &AzureSays) -> Failure {
     Failure { kind: FailureKind::Quota, reach, hold: HOLD_QUOTA }
 }
 
-/// The hold that a failure of a VM at `candidate` leaves behind. A throttle says nothing about the place and leaves
-/// none: `None`.
+/// The hold that a failure of a VM at `candidate` leaves behind. A throttle says nothing about the
+/// place and leaves none: `None`.
 pub fn hold_of(
     failure: &Failure,
     says: &AzureSays,

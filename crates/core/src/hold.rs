@@ -1,4 +1,5 @@
-//! Holds: "not here until then", learned from refusals and shared by all programs through the ledger.
+//! Holds: "not here until then", learned from refusals and shared by all programs through the
+//! ledger.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
 //! The vocabulary of azslurm and every decision it takes.
 //!
-//! Nothing in this crate does I/O, reads a clock or draws a random number: functions take all that they use,
-//! `now` included, and return values. `clippy.toml` beside this crate bans the ways around that, and
-//! `tests/layers.rs` holds the short list of outside crates that it may name.
+//! Nothing in this crate does I/O, reads a clock or draws a random number: functions take all that
+//! they use, `now` included, and return values. `clippy.toml` beside this crate bans the ways
+//! around that, and `tests/layers.rs` holds the short list of outside crates that it may name.
 
 pub mod attempt;
 pub mod config;

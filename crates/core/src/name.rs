@@ -1,5 +1,6 @@
 //! Identifiers, each with its own type. They are parsed once, at the edge, and trusted afterwards:
-//! nothing that is held in one of these types can break out of a URL, a query, a file name or an argument.
+//! nothing that is held in one of these types can break out of a URL, a query, a file name or an
+//! argument.
 
 use std::fmt;
 use std::str::FromStr;
@@ -135,12 +136,13 @@ name_type!(
     |text| is_word(text, 64, b"-_.")
 );
 
-/// The longest name of a node that gets VMs: `<node>-<attempt>` must fit into Azure's 64 characters.
+/// The longest name of a node that gets VMs: `<node>-<attempt>` must fit into Azure's 64
+/// characters.
 pub const NODE_NAME_LENGTH_MAX: usize = 64 - 1 - ATTEMPT_DIGITS;
 
 impl NodeName {
-    /// Whether this node can be a VM: its name becomes `computerName` and a DNS label, and the VM's name
-    /// is made from it.
+    /// Whether this node can be a VM: its name becomes `computerName` and a DNS label, and the VM's
+    /// name is made from it.
     pub fn is_vm_capable(&self) -> bool {
         is_dns_label(self.as_str(), NODE_NAME_LENGTH_MAX)
     }
@@ -168,14 +170,14 @@ const ATTEMPT_MAX: u64 = 36u64.pow(8) - 1;
 /// 2024-01-01T00:00:00Z.
 const ATTEMPT_EPOCH_MILLIS: i64 = 1_704_067_200_000;
 
-/// One try to make a VM for a node: milliseconds since 2024 in base 36, eight digits. It grows with time, so
-/// that it never repeats for a node, also after the ledger was lost.
+/// One try to make a VM for a node: milliseconds since 2024 in base 36, eight digits. It grows with
+/// time, so that it never repeats for a node, also after the ledger was lost.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(u64);
 
 impl AttemptId {
-    /// The attempt that begins `now`, after `last` (the highest attempt known for the node, if any): also
-    /// when the clock stepped back or stands still it is greater than `last`.
+    /// The attempt that begins `now`, after `last` (the highest attempt known for the node, if
+    /// any): also when the clock stepped back or stands still it is greater than `last`.
     pub fn next(now: Timestamp, last: Option<AttemptId>) -> AttemptId {
         let clock = u64::try_from(now.as_millis() - ATTEMPT_EPOCH_MILLIS).unwrap_or(0);
         let floor = last.map_or(0, |last| last.0 + 1);

@@ -95,8 +95,9 @@ impl NodeState {
 impl FromStr for NodeState {
     type Err = std::convert::Infallible;
 
-    /// Reads `State=` of `scontrol show node`. Total: what is unknown is kept. The suffixes that sinfo and older
-    /// versions add to the base word (`*` for not responding, and so on) are understood too.
+    /// Reads `State=` of `scontrol show node`. Total: what is unknown is kept. The suffixes that
+    /// sinfo and older versions add to the base word (`*` for not responding, and so on) are
+    /// understood too.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = text.split('+').filter(|word| !word.is_empty());
         let first = words.next().unwrap_or("");

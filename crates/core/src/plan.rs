@@ -1,6 +1,8 @@
-//! What to do about the nodes that slurmctld wants to have: which get a new VM, where, and which do not.
+//! What to do about the nodes that slurmctld wants to have: which get a new VM, where, and which do
+//! not.
 //!
-//! Pure and total: every node of the request comes out in exactly one [`Step`], in the order of the request.
+//! Pure and total: every node of the request comes out in exactly one [`Step`], in the order of the
+//! request.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +19,14 @@ pub struct Known<'a> {
     pub config: &'a Config,
     /// Texts that nodesets name by file, read by the shell.
     pub texts: &'a BTreeMap<NodesetName, NodesetTexts>,
-    /// Attempts that the ledger knows of the wanted nodes: all that have not ended, and the newest that has.
+    /// Attempts that the ledger knows of the wanted nodes: all that have not ended, and the newest
+    /// that has.
     pub attempts: &'a [Attempt],
     /// Holds.
     pub holds: &'a [Hold],
-    /// Whether a node whose VM is provisioned already gets a new one. True when slurmctld asked for the node
-    /// (it counts a node as resumed only if its kernel booted after the request, SLURM.md §0.6), false when a
-    /// pass only completes what is missing.
+    /// Whether a node whose VM is provisioned already gets a new one. True when slurmctld asked for
+    /// the node (it counts a node as resumed only if its kernel booted after the request, SLURM.md
+    /// §0.6), false when a pass only completes what is missing.
     pub replace_running: bool,
     /// The present moment.
     pub now: Timestamp,
@@ -169,7 +172,8 @@ pub fn places(config: &Config, nodeset: &Nodeset) -> Vec<AttemptPlace> {
     sites.flat_map(in_site).collect()
 }
 
-/// The hold that keeps `node` from every one of its places, if all are held: the one that ends first.
+/// The hold that keeps `node` from every one of its places, if all are held: the one that ends
+/// first.
 pub fn held_everywhere<'a>(
     node: &NodeName,
     config: &Config,
@@ -261,7 +265,8 @@ impl VmWish<'_> {
         })
     }
 
-    /// `{cluster}`, `{node}`, `{nodeset}`, `{controller}`; every other brace stays (user data is often a script).
+    /// `{cluster}`, `{node}`, `{nodeset}`, `{controller}`; every other brace stays (user data is
+    /// often a script).
     fn substitute(&self, config: &Config, text: &str) -> String {
         text.replace("{cluster}", config.cluster.as_str())
             .replace("{node}", self.node.as_str())

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A secret. `Debug` prints nothing of it and there is no `Display`: a log line cannot hold it by accident.
+/// A secret. `Debug` prints nothing of it and there is no `Display`: a log line cannot hold it by
+/// accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -31,8 +31,8 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this moment is; zero when it is not after it (a clock that stepped back
-    /// must not become a huge duration).
+    /// How long after `earlier` this moment is; zero when it is not after it (a clock that stepped
+    /// back must not become a huge duration).
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

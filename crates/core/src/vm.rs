@@ -1,4 +1,5 @@
-//! The VM that a plan wants. What Azure says of a VM that exists is another type (`azslurm_azure::Vm`).
+//! The VM that a plan wants. What Azure says of a VM that exists is another type
+//! (`azslurm_azure::Vm`).
 
 use std::collections::BTreeMap;
 
@@ -29,8 +30,8 @@ pub fn our_tags(
     ])
 }
 
-/// A VM as wanted: everything that the body of its PUT says. It is made from one attempt and the config alone,
-/// so that the same attempt always gives the same body.
+/// A VM as wanted: everything that the body of its PUT says. It is made from one attempt and the
+/// config alone, so that the same attempt always gives the same body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VmSpec {
     /// The resource's name, `<node>-<attempt>`.

@@ -1,9 +1,10 @@
 //! Whether the holder of a lease still lives.
 //!
-//! A lease ends by its time. That alone would leave the nodes of a killed program alone for minutes. So every holder
-//! keeps an exclusive flock(2) on a file of its own beside the ledger for as long as any of its processes lives: the
-//! front takes it before its first lease and hands it to its driver as standard input; the kernel releases it when
-//! the last of them ends, however it ends. Who gets the lock knows that the holder is dead.
+//! A lease ends by its time. That alone would leave the nodes of a killed program alone for
+//! minutes. So every holder keeps an exclusive flock(2) on a file of its own beside the ledger for
+//! as long as any of its processes lives: the front takes it before its first lease and hands it to
+//! its driver as standard input; the kernel releases it when the last of them ends, however it
+//! ends. Who gets the lock knows that the holder is dead.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use azslurm_ledger::Holder;
 
-/// Files of dead holders are removed once they are this old: long after anybody could still be about to lock one.
+/// Files of dead holders are removed once they are this old: long after anybody could still be
+/// about to lock one.
 const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a holder cannot make itself known.
@@ -25,7 +27,8 @@ pub struct AliveError {
     source: io::Error,
 }
 
-/// The proof that a holder lives: an open, locked file. Dropping it without handing it on ends the proof.
+/// The proof that a holder lives: an open, locked file. Dropping it without handing it on ends the
+/// proof.
 #[derive(Debug)]
 pub struct Alive {
     file: File,
@@ -75,8 +78,8 @@ fn remove(path: &Path) {
     }
 }
 
-/// Whether a process of `holder` lives on this machine. A file that cannot be judged counts as alive: then the
-/// lease's own time decides.
+/// Whether a process of `holder` lives on this machine. A file that cannot be judged counts as
+/// alive: then the lease's own time decides.
 pub fn is_alive(ledger: &Path, holder: &Holder) -> bool {
     let path = path_of(ledger, holder);
     match OpenOptions::new().read(true).open(&path) {

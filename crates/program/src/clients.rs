@@ -1,4 +1,5 @@
-//! One door to Azure per site. Sites with the same credential share one: connections, token and limits.
+//! One door to Azure per site. Sites with the same credential share one: connections, token and
+//! limits.
 
 use std::collections::BTreeMap;
 

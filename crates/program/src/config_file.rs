@@ -70,8 +70,9 @@ pub enum ConfigFileError {
     },
 }
 
-/// Reads the config: `flag` (`--config`), else `AZSLURM_CONFIG`, else `azslurm.toml` beside the file that
-/// `SLURM_CONF` names (slurmctld sets it for its programs, and nothing else), else [`DEFAULT_PATH`].
+/// Reads the config: `flag` (`--config`), else `AZSLURM_CONFIG`, else `azslurm.toml` beside the
+/// file that `SLURM_CONF` names (slurmctld sets it for its programs, and nothing else), else
+/// [`DEFAULT_PATH`].
 pub fn load(flag: Option<&Path>) -> Result<Loaded, ConfigFileError> {
     let path = find(flag, |variable| std::env::var_os(variable).map(PathBuf::from));
     let text = read(&path)?;

@@ -1,8 +1,9 @@
-//! Starting a driver: the same binary again, in a session of its own, with nothing of slurmctld's left open.
+//! Starting a driver: the same binary again, in a session of its own, with nothing of slurmctld's
+//! left open.
 //!
-//! slurmctld (23.02 and newer) kills what is left of a program's process group the moment the program ends, and waits
-//! while its output is open; so the driver calls setsid(2) and gives up its output *before* the front ends. It says
-//! "ready" on a pipe when that is done (SLURM.md §2.2).
+//! slurmctld (23.02 and newer) kills what is left of a program's process group the moment the
+//! program ends, and waits while its output is open; so the driver calls setsid(2) and gives up its
+//! output *before* the front ends. It says "ready" on a pipe when that is done (SLURM.md §2.2).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -70,8 +71,8 @@ pub fn stand_alone() -> io::Result<()> {
     Ok(())
 }
 
-/// First thing in every program that slurmctld starts: 22.05 starts them with nearly every signal blocked, and that
-/// would pass on to every child (SLURM.md §2.1).
+/// First thing in every program that slurmctld starts: 22.05 starts them with nearly every signal
+/// blocked, and that would pass on to every child (SLURM.md §2.1).
 pub fn unblock_signals() {
     if let Err(error) = SigSet::all().thread_unblock() {
         tracing::warn!("cannot unblock signals: {error}");

@@ -1,4 +1,5 @@
-//! Errands: tasks that act on Azure at the same time, and the recording of what they find, in batches.
+//! Errands: tasks that act on Azure at the same time, and the recording of what they find, in
+//! batches.
 //!
 //! ```text
 //! task ──say(change)──┐
@@ -6,8 +7,8 @@
 //! task ──say(change)──┘                                 no ──► the node's other tasks are ended
 //! ```
 //!
-//! One transaction costs one fsync whatever its size, so outcomes are collected for a moment. What a change means
-//! and what comes after it is the caller's.
+//! One transaction costs one fsync whatever its size, so outcomes are collected for a moment. What
+//! a change means and what comes after it is the caller's.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,7 +29,8 @@ pub const LEASE_FOR: Duration = Duration::from_secs(300);
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// At most this many outcomes in one transaction: others wait for the write lock meanwhile.
 const BATCH_MAX: usize = 500;
-/// How long outcomes are collected. A crash loses no more than these; the next holder asks Azure again.
+/// How long outcomes are collected. A crash loses no more than these; the next holder asks Azure
+/// again.
 const BATCH_WAIT: Duration = Duration::from_millis(150);
 
 /// Something that a task found.
@@ -115,7 +117,8 @@ impl Errands {
         self.by_node.entry(lease.node().clone()).or_default().push(handle);
     }
 
-    /// The next batch of findings, recorded; `None` when every task has ended and all is recorded, or at `until`.
+    /// The next batch of findings, recorded; `None` when every task has ended and all is recorded,
+    /// or at `until`.
     pub async fn next(
         &mut self,
         ledger: &mut Ledger,

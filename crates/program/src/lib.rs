@@ -1,5 +1,6 @@
-//! What every program does around its work: finding and judging the config file, logs, clients, staying known as
-//! alive, starting a driver, exit codes. It must hold no behaviour: what a program does is in its own crate.
+//! What every program does around its work: finding and judging the config file, logs, clients,
+//! staying known as alive, starting a driver, exit codes. It must hold no behaviour: what a program
+//! does is in its own crate.
 
 pub mod alive;
 pub mod clients;

@@ -1,8 +1,9 @@
 //! Logs: journald with fields when it is there, else the config's file, else stderr.
 //!
-//! slurmctld throws away what its programs print, and a program may fail before it knows its config. So the first
-//! line is written before anything can fail: to journald at once, otherwise into a buffer that goes to the config's
-//! file once that is known, and to [`FALLBACK_FOLDER`] and stderr if it never is.
+//! slurmctld throws away what its programs print, and a program may fail before it knows its
+//! config. So the first line is written before anything can fail: to journald at once, otherwise
+//! into a buffer that goes to the config's file once that is known, and to [`FALLBACK_FOLDER`] and
+//! stderr if it never is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};

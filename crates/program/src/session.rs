@@ -27,7 +27,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads the config, sends the log where it says, and opens the ledger (made if it is not there).
+    /// Reads the config, sends the log where it says, and opens the ledger (made if it is not
+    /// there).
     pub fn open(program: &str, flag: Option<&Path>) -> Result<Session, Stop> {
         let loaded = config_file::load(flag).map_err(Stop::cannot_start)?;
         logs::direct(program, &loaded.config.log);
@@ -55,7 +56,8 @@ impl Session {
         }
     }
 
-    /// Makes the doors to Azure. Fronts do without: they must be gone within milliseconds. Sends nothing.
+    /// Makes the doors to Azure. Fronts do without: they must be gone within milliseconds. Sends
+    /// nothing.
     pub fn connect(&mut self) -> Result<(), Stop> {
         self.clients = Clients::new(&self.config).map_err(Stop::cannot_start)?;
         Ok(())

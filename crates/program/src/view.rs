@@ -6,8 +6,8 @@ use azslurm_slurm::{Node, reason};
 /// slurmctld's own reason for a node that missed ResumeTimeout.
 const RESUME_TIMEOUT: &str = "ResumeTimeout reached";
 
-/// The view. A node that is down for a reason of ours, or for slurmctld's ResumeTimeout, is ours to set back; every
-/// other reason is a person's word.
+/// The view. A node that is down for a reason of ours, or for slurmctld's ResumeTimeout, is ours to
+/// set back; every other reason is a person's word.
 pub fn of(node: &Node) -> SlurmView {
     let is_ours = node
         .reason
