@@ -144,6 +144,7 @@ async fn refused(
 /// Nothing was sent by us now; an earlier PUT of the same attempt may have been.
 fn nothing_sent(order: &Order, code: &str, error: &AzureError) -> Sent {
     let text = chain_of(error);
+    tracing::warn!(vm = %order.spec.name, node = %order.spec.computer_name, "{code}: {text}");
     let says = AzureSays { code: code.to_owned(), text, request_id: None };
     if order.may_exist {
         Sent::Said(Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) })

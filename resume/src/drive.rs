@@ -50,7 +50,7 @@ pub async fn drive(
     resettle(session, holder)?;
     let work = session.ledger.attempts_of_holder(holder)?;
     let (texts, _logged_by_the_front) = texts::load(&session.config);
-    let mut errands = Errands::new(leases.iter().cloned());
+    let mut errands = Errands::new(leases.iter().cloned(), &session.clients);
     for (lease, attempt) in &work {
         add(&mut errands, session, (lease, attempt), &texts);
     }

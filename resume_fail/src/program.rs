@@ -74,7 +74,7 @@ async fn look_once(
     holder: &Holder,
     until: Instant,
 ) -> Result<usize, LedgerError> {
-    let mut errands = Errands::new(session.leases_renewed(holder)?);
+    let mut errands = Errands::new(session.leases_renewed(holder)?, &session.clients);
     for (lease, attempt) in session.ledger.attempts_of_holder(holder)? {
         drive::add(&mut errands, session, &lease, &attempt);
     }

@@ -57,7 +57,7 @@ async fn send(
     holder: &Holder,
     leases: &BTreeMap<NodeName, Lease>,
 ) -> Result<Driven, LedgerError> {
-    let mut errands = Errands::new(leases.values().cloned());
+    let mut errands = Errands::new(leases.values().cloned(), &session.clients);
     let mut asked = 0;
     for (lease, attempt) in session.ledger.attempts_of_holder(holder)? {
         if attempt.state == AttemptState::DeleteIntended && leases.contains_key(lease.node()) {

@@ -35,7 +35,7 @@ pub(crate) async fn adopt_unknown(
 
 async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {
     let mut rows = Vec::new();
-    for (arm, sites) in session.clients.doors() {
+    for (_, arm, sites) in session.clients.doors() {
         let subscriptions: BTreeSet<String> = sites
             .iter()
             .filter_map(|site| session.config.sites.get(*site))

@@ -67,7 +67,7 @@ async fn ask_azure(session: &mut Session, unknown: &mut Vec<String>) -> BTreeMap
         unknown.push(format!("azure: {}", stop.text()));
         return found;
     }
-    for (arm, sites) in session.clients.doors() {
+    for (_, arm, sites) in session.clients.doors() {
         let names: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
         let subscriptions: BTreeSet<String> = sites
             .iter()

@@ -141,3 +141,40 @@ fn suspend_finds_a_vm_that_the_ledger_has_lost() {
     crate::bench::wait_for("both VMs to be gone", || bench.emulator.vms().unwrap().is_empty());
     assert_names(&bench.log(), &["the ledger did not know"]);
 }
+
+#[test]
+fn a_throttle_that_one_program_gets_is_heeded_by_all_and_holds_after_its_death() {
+    let bench = Bench::start();
+    bench
+        .emulator
+        .add_fault(&json!({
+            "method": "PUT", "path_contains": "/virtualMachines/", "times": 1, "kind": "answer",
+            "status": 429, "headers": { "Retry-After": "12" },
+            "body": { "error": { "code": "TooManyRequests", "message": "throttled" } },
+        }))
+        .unwrap();
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    let closed = || {
+        let budgets = bench.ledger().budgets().unwrap();
+        budgets.into_iter().find_map(|budget| budget.closed_until)
+    };
+    crate::bench::wait_for("the throttle to be in the ledger", || closed().is_some());
+    let until = closed().unwrap();
+    said(&bench.run("azslurm-resume", &["n2"]), 0);
+    bench.attempts("two VMs", |attempts| {
+        attempts.len() == 2 && all(AttemptState::Running)(attempts)
+    });
+    let log = bench.emulator.log(0).unwrap();
+    let puts: Vec<_> = log["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["method"] == "PUT" && entry["status"] != 429)
+        .map(|entry| entry["at"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(puts.len(), 2, "{puts:?}");
+    // `at` is RFC 3339 with milliseconds, as text: seconds suffice.
+    let until = until.minus(std::time::Duration::from_secs(1)).to_string();
+    let is_after = |at: &String| at[..19] >= until[..19];
+    assert!(puts.iter().all(is_after), "{puts:?} before {until}");
+}

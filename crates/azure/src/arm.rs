@@ -15,6 +15,7 @@ use url::Url;
 use crate::body::body_of;
 use crate::client::{Call, Client, Ended, Raw};
 use crate::credential::Source;
+use crate::gate::Closure;
 use crate::gate::{Bucket, Operation};
 use crate::read::{Standing, standing};
 use crate::refusal::one_line;
@@ -213,6 +214,16 @@ impl Arm {
     /// Requests sent so far.
     pub fn calls(&self) -> Calls {
         self.inner.client.calls()
+    }
+
+    /// The buckets that Azure has closed with a 429, for the other programs.
+    pub fn closures(&self) -> Vec<Closure> {
+        self.inner.client.closures()
+    }
+
+    /// Sends nothing into a bucket that Azure has closed for another program.
+    pub fn close(&self, closure: &Closure) {
+        self.inner.client.close(closure);
     }
 
     fn vm_url(&self, place: &Place, vm: &VmName) -> Result<Url, AzureError> {

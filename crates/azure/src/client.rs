@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
 use crate::error::{Cause, because};
-use crate::gate::{Bucket, Gates, Operation, Pass, Shut};
+use crate::gate::{Bucket, Closure, Gates, Operation, Pass, Shut};
 use crate::random::{fraction, uuid};
 use crate::token::{Bearer, Tokens};
 use crate::{AzureError, Calls, Refusal, header, refusal, route};
@@ -191,6 +191,16 @@ impl Client {
             delete: self.sent.delete.load(Ordering::Relaxed),
             post: self.sent.post.load(Ordering::Relaxed),
         }
+    }
+
+    /// The buckets that Azure has closed.
+    pub fn closures(&self) -> Vec<Closure> {
+        self.gates.closures()
+    }
+
+    /// Closes a bucket that Azure has closed for another program.
+    pub fn close(&self, closure: &Closure) {
+        self.gates.close(closure);
     }
 
     /// Sends a call until it is answered, its tries are used up or its time is over.

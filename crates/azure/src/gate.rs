@@ -53,6 +53,15 @@ pub struct Bucket {
     pub subscription: String,
 }
 
+/// A bucket that Azure has closed, by the name under which programs tell each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closure {
+    /// `put/<subscription>`.
+    pub bucket: String,
+    /// How long nothing may be sent.
+    pub left: Duration,
+}
+
 /// All gates of one [`crate::Arm`].
 #[derive(Debug)]
 pub struct Gates {
@@ -104,7 +113,67 @@ pub enum Shut {
     Late,
 }
 
+impl Operation {
+    const ALL: [Operation; 6] = [
+        Operation::Put,
+        Operation::Delete,
+        Operation::Get,
+        Operation::List,
+        Operation::Poll,
+        Operation::Query,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Operation::Put => "put",
+            Operation::Delete => "delete",
+            Operation::Get => "get",
+            Operation::List => "list",
+            Operation::Poll => "poll",
+            Operation::Query => "query",
+        }
+    }
+}
+
+impl Bucket {
+    /// `put/<subscription>`: how other programs know it.
+    fn name(&self) -> String {
+        format!("{}/{}", self.operation.word(), self.subscription)
+    }
+
+    fn from_name(name: &str) -> Option<Bucket> {
+        let (word, subscription) = name.split_once('/')?;
+        let operation = Operation::ALL.into_iter().find(|operation| operation.word() == word)?;
+        Some(Bucket { operation, subscription: subscription.to_owned() })
+    }
+}
+
 impl Gates {
+    /// The buckets that Azure has closed, and for how long still.
+    pub fn closures(&self) -> Vec<Closure> {
+        let gates = lock(&self.gates);
+        let closed = |(bucket, gate): (&Bucket, &Arc<Gate>)| {
+            let until = gate.lock().closed.as_ref()?.until;
+            let left = until.saturating_duration_since(Instant::now());
+            (!left.is_zero()).then(|| Closure { bucket: bucket.name(), left })
+        };
+        gates.iter().filter_map(closed).collect()
+    }
+
+    /// Another program was told to wait: so do we. A bucket that is not known is passed over.
+    pub fn close(&self, closure: &Closure) {
+        let Some(bucket) = Bucket::from_name(&closure.bucket) else { return };
+        let refusal = Refusal {
+            status: 429,
+            code: "TooManyRequests".to_owned(),
+            outer_code: "TooManyRequests".to_owned(),
+            text: "Azure has told another program of ours to wait".to_owned(),
+            target: None,
+            retry_after: None,
+        };
+        self.gate(&bucket).close(&refusal, closure.left);
+    }
+
     /// Gates that let `window_max` requests in flight per bucket as long as Azure throttles none.
     pub fn new(window_max: usize) -> Gates {
         Gates { window_max: window_max.max(1), gates: Mutex::new(BTreeMap::new()) }
@@ -214,6 +283,21 @@ impl Gate {
         Look::Open
     }
 
+    fn close(&self, refusal: &Refusal, wait: Duration) {
+        let mut state = self.lock();
+        let until = Instant::now() + wait;
+        match &mut state.closed {
+            // One of many that were in flight when the bucket ran dry: it halves the window once.
+            Some(closed) => closed.until = closed.until.max(until),
+            None => {
+                state.closed = Some(Closed { until, refusal: refusal.clone() });
+                state.window = (state.window / 2.0).max(1.0);
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     fn refuse_if_shut_beyond(&self, deadline: Instant) -> Result<(), Shut> {
         match &self.lock().closed {
             Some(closed) if closed.until >= deadline => Err(Shut::Throttled(closed.now())),
@@ -272,18 +356,7 @@ impl Closed {
 impl Pass {
     /// Azure answered 429: nobody sends in this bucket before `wait` is over.
     pub fn throttled(&self, refusal: &Refusal, wait: Duration) {
-        let mut state = self.gate.lock();
-        let until = Instant::now() + wait;
-        match &mut state.closed {
-            // One of many that were in flight when the bucket ran dry: it halves the window once.
-            Some(closed) => closed.until = closed.until.max(until),
-            None => {
-                state.closed = Some(Closed { until, refusal: refusal.clone() });
-                state.window = (state.window / 2.0).max(1.0);
-            }
-        }
-        drop(state);
-        self.gate.changed.notify_waiters();
+        self.gate.close(refusal, wait);
     }
 
     /// Azure answered anything else: the window grows by one for each windowful. `left`: how many

@@ -38,6 +38,7 @@ pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Re
 pub use arm::{Arm, Place};
 pub use body::{body_hash, body_of};
 pub use error::{AzureError, Cause};
+pub use gate::Closure;
 pub use id::{ResourceId, ResourceIdError};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 

@@ -39,11 +39,17 @@ impl Clients {
         self.by_site.get(site).and_then(|index| self.arms.get(*index))
     }
 
-    /// Every door, with the sites behind it.
-    pub fn doors(&self) -> impl Iterator<Item = (&Arm, Vec<&SiteName>)> {
-        self.arms.iter().enumerate().map(|(index, arm)| {
-            let sites = self.by_site.iter().filter(move |(_, door)| **door == index);
-            (arm, sites.map(|(site, _)| site).collect())
+    /// Every door with its name (that of its first site: the same in every program with this
+    /// config) and the sites behind it.
+    pub fn doors(&self) -> impl Iterator<Item = (&str, &Arm, Vec<&SiteName>)> {
+        self.arms.iter().enumerate().filter_map(|(index, arm)| {
+            let sites: Vec<&SiteName> = self
+                .by_site
+                .iter()
+                .filter(|(_, door)| **door == index)
+                .map(|(site, _)| site)
+                .collect();
+            Some((sites.first()?.as_str(), arm, sites))
         })
     }
 

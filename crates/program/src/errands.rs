@@ -21,12 +21,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use crate::clients::Clients;
 use crate::now;
+use crate::throttles::Throttles;
 
 /// How long a lease is given: several renewals may fail before a living holder loses it.
 pub const LEASE_FOR: Duration = Duration::from_secs(300);
 /// How often leases are renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether a lease is to be renewed or a throttle to be told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// At most this many outcomes in one transaction: others wait for the write lock meanwhile.
 const BATCH_MAX: usize = 500;
 /// How long outcomes are collected. A crash loses no more than these; the next holder asks Azure
@@ -90,11 +94,14 @@ pub struct Errands {
     receiver: UnboundedReceiver<Said>,
     leases: BTreeMap<NodeName, Lease>,
     renewed_at: Instant,
+    clients: Clients,
+    throttles: Throttles,
 }
 
 impl Errands {
-    /// Of a run that holds `leases`; all of them are kept renewed.
-    pub fn new(leases: impl IntoIterator<Item = Lease>) -> Errands {
+    /// Of a run that holds `leases`; all of them are kept renewed. What Azure throttles in `clients`
+    /// is told to the other programs.
+    pub fn new(leases: impl IntoIterator<Item = Lease>, clients: &Clients) -> Errands {
         let (sender, receiver) = unbounded_channel();
         Errands {
             tasks: JoinSet::new(),
@@ -103,6 +110,8 @@ impl Errands {
             receiver,
             leases: leases.into_iter().map(|lease| (lease.node().clone(), lease)).collect(),
             renewed_at: Instant::now(),
+            clients: clients.clone(),
+            throttles: Throttles::default(),
         }
     }
 
@@ -125,9 +134,10 @@ impl Errands {
         until: Instant,
     ) -> Result<Option<Vec<Noted>>, LedgerError> {
         loop {
-            let wake = until.min(self.renewed_at + RENEW_EVERY);
+            let wake = until.min(Instant::now() + LOOK_EVERY);
             let first = timeout_at(wake, self.first()).await;
             self.renew(ledger)?;
+            self.throttles.tell(&self.clients, ledger)?;
             match first {
                 Ok(None) => return Ok(None),
                 Ok(Some(first)) => {

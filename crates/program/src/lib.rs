@@ -14,6 +14,7 @@ pub mod logs;
 mod no_name_service;
 pub mod session;
 pub mod texts;
+pub mod throttles;
 pub mod view;
 
 pub use clients::Clients;

@@ -9,7 +9,7 @@ use azslurm_slurm::Slurm;
 
 use crate::clients::Clients;
 use crate::exit::Stop;
-use crate::{alive, config_file, logs, now};
+use crate::{alive, config_file, logs, now, throttles};
 
 /// Config, ledger and clients of one run.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ impl Session {
     /// nothing.
     pub fn connect(&mut self) -> Result<(), Stop> {
         self.clients = Clients::new(&self.config).map_err(Stop::cannot_start)?;
+        throttles::heed(&self.clients, &self.ledger).map_err(Stop::cannot_start)?;
         Ok(())
     }
 
