@@ -76,7 +76,7 @@ test-sdk: build ## the official Python SDK against the emulator, where PyPI can 
 	tests/sdk/run.sh
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
-	@cargo run -q $(LOCKED) -p azslurm-tests --bin azslurm-demo
+	@$(TARGET_DIR)/debug/azslurm-demo
 
 root:
 	@if [ "$$(id -u)" != 0 ]; then \
