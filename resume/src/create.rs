@@ -8,6 +8,7 @@ use azslurm_core::failure::{CODE_NO_TOKEN, CODE_UNREACHABLE, FailureKind, unders
 use azslurm_core::vm::VmSpec;
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
+use azslurm_program::logs::operation_name;
 use tokio::time::Instant;
 
 use crate::follow::{Creation, follow};
@@ -104,7 +105,9 @@ fn accepted(
         Started::Done => (None, None),
         Started::Operation { url, retry_after } => (Some(url), retry_after),
     };
-    tracing::info!(node = %report.node(), vm = %report.vm(), request_id, "Azure makes the VM");
+    let named = operation.as_deref().and_then(operation_name);
+    tracing::info!(node = %report.node(), vm = %report.vm(), request_id, operation = named,
+        "Azure makes the VM");
     report.say(Change::Accepted { operation: operation.clone(), request_id });
     Creation::just_accepted(&order.place, operation, retry_after)
 }

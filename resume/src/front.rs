@@ -171,7 +171,8 @@ fn intend_one(
         jobs,
     };
     let recorded = writer.intend(lease, &new, at, at.plus(SETTLES_AFTER))?;
-    tracing::info!(node = %create.node, vm = %new.vm, site = %new.place.site, ?recorded,
+    let job = new.jobs.first().map(|job| job.0);
+    tracing::info!(node = %create.node, vm = %new.vm, site = %new.place.site, job, ?recorded,
         "to be created");
     Ok(matches!(recorded, Recorded::Done(_)))
 }

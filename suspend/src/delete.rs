@@ -9,6 +9,7 @@ use azslurm_core::decide::is_settled;
 use azslurm_core::failure::{FailureKind, understand};
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
+use azslurm_program::logs::operation_name;
 use azslurm_program::now;
 
 /// A deletion that meets another operation on the VM, or a throttle, is sent again so often at
@@ -88,7 +89,8 @@ async fn send_once(arm: &Arm, deletion: &Deletion, report: &Reporter) -> Sent {
             Sent::Said(deletion.when_absent())
         }
         Answer::Done(Started::Operation { url, .. }) => {
-            tracing::info!(%node, %vm, request_id, "Azure deletes the VM");
+            let operation = operation_name(&url);
+            tracing::info!(%node, %vm, request_id, operation, "Azure deletes the VM");
             Sent::Said(Change::DeleteAccepted { operation: Some(url), request_id })
         }
         Answer::Refused(refusal) => {

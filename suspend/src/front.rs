@@ -1,5 +1,7 @@
 //! The front: what slurmctld waits for.
 
+use std::collections::BTreeMap;
+
 use azslurm_core::NodeName;
 use azslurm_core::attempt::{Change, EndReason};
 use azslurm_ledger::{Event, Holder, Lease, LeaseAsk, Ledger, LedgerError, Take, Writer};
@@ -46,14 +48,16 @@ pub fn intend_leased(
 ) -> Result<usize, LedgerError> {
     let at = now();
     let nodes: Vec<NodeName> = leases.iter().map(|lease| lease.node().clone()).collect();
+    let by_node: BTreeMap<&NodeName, &Lease> =
+        leases.iter().map(|lease| (lease.node(), lease)).collect();
     let mut vms = 0;
     for attempt in writer.attempts_of(&nodes)? {
         if attempt.state.is_ended() {
             continue;
         }
         vms += 1;
-        let lease = leases.iter().find(|lease| *lease.node() == attempt.is.node);
-        if let Some(lease) = lease.filter(|_| attempt.state.is_wanted()) {
+        let lease = by_node.get(&attempt.is.node).filter(|_| attempt.state.is_wanted());
+        if let Some(lease) = lease {
             let change = Change::DeleteIntended { why, says: None };
             let recorded = writer.record(lease, &attempt.is.vm, &change, at)?;
             tracing::info!(node = %attempt.is.node, vm = %attempt.is.vm, ?recorded,

@@ -178,3 +178,46 @@ fn a_throttle_that_one_program_gets_is_heeded_by_all_and_holds_after_its_death()
     let is_after = |at: &String| at[..19] >= until[..19];
     assert!(puts.iter().all(is_after), "{puts:?} before {until}");
 }
+
+#[test]
+fn a_pass_that_cannot_ask_slurmctld_destroys_nothing() {
+    let bench = Bench::start();
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    bench.attempts("the VM", all(AttemptState::Running));
+    bench.wait_for_the_driver();
+    let output = bench.run("azslurm-sync", &["--json", "pass", "--wait", "1"]);
+    assert_eq!(output.status.code(), Some(1), "it says that it could not ask");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["slurm_unknown"].as_str().unwrap().contains("scontrol"), "{report}");
+    assert_eq!(report["lines"].as_array().unwrap().len(), 0, "{report}");
+    assert_eq!(bench.calls("DELETE", "/virtualMachines/{name}"), 0);
+    assert_eq!(bench.emulator.vms().unwrap().len(), 1);
+}
+
+#[test]
+fn a_deletion_that_was_decided_is_sent_by_a_pass_even_while_slurmctld_is_away() {
+    let bench = Bench::start();
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    bench.attempts("the VM", all(AttemptState::Running));
+    bench.wait_for_the_driver();
+    let refused = json!({ "error": { "code": "InternalServerError", "message": "no" } });
+    bench
+        .emulator
+        .add_fault(&json!({
+            "method": "DELETE", "path_contains": "/virtualMachines/", "times": 100,
+            "status": 400, "body": refused, "kind": "answer",
+        }))
+        .unwrap();
+    said(&bench.run("azslurm-suspend", &["n1"]), 0);
+    bench.wait_for_the_driver();
+    let attempts = bench.attempts("the decision", all(AttemptState::DeleteIntended));
+    assert_eq!(attempts[0].says.as_ref().unwrap().code, "InternalServerError");
+    assert_names(&bench.log(), &["goes on costing money"]);
+    bench.emulator.clear_faults().unwrap();
+    crate::bench::wait_for("passes to delete it", || {
+        bench.run("azslurm-sync", &["pass", "--wait", "1"]);
+        bench.emulator.vms().unwrap().is_empty()
+    });
+    bench.run("azslurm-sync", &["pass", "--wait", "1"]);
+    bench.attempts("its end", all(AttemptState::Gone));
+}

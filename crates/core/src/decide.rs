@@ -18,8 +18,11 @@ pub enum SlurmView {
     Absent,
     /// Powered down, not wanted.
     Off,
-    /// Powered down or powering up because slurmctld wants it: allocated or asked for.
+    /// ResumeProgram was called for it, and slurmd has not registered yet.
     Booting,
+    /// Still powered down, and allocated or asked for: slurmctld is about to call ResumeProgram, as
+    /// fast as its ResumeRate allows.
+    AboutToBoot,
     /// Powering up, and set down with a reason of ours.
     BootingRefused,
     /// Powering up, and set down or draining by a person.
@@ -42,11 +45,12 @@ pub enum SlurmView {
 
 impl SlurmView {
     /// Every view.
-    pub const ALL: [SlurmView; 12] = [
+    pub const ALL: [SlurmView; 13] = [
         SlurmView::Unknown,
         SlurmView::Absent,
         SlurmView::Off,
         SlurmView::Booting,
+        SlurmView::AboutToBoot,
         SlurmView::BootingRefused,
         SlurmView::BootingByPerson,
         SlurmView::Up,
@@ -94,7 +98,7 @@ fn view_of_powered_down(state: &NodeState, is_closed: bool, is_ours: bool) -> Sl
     }
     let is_wanted = state.has(&NodeFlag::PowerUp)
         || matches!(state.base, NodeBase::Allocated | NodeBase::Mixed);
-    if is_wanted { SlurmView::Booting } else { SlurmView::Off }
+    if is_wanted { SlurmView::AboutToBoot } else { SlurmView::Off }
 }
 
 /// Who may change a node's VMs now.
@@ -134,6 +138,8 @@ pub enum AttemptReason {
     NodeNotInSlurm,
     /// slurmctld waits for the node and its VM may never have been asked for.
     IntentWasNotSent,
+    /// slurmctld is about to call ResumeProgram, which decides about it.
+    ResumeIsAboutToBeCalled,
     /// slurmctld waits for the node and Azure is making its VM.
     CreationIsUnfollowed,
     /// The VM is there and slurmctld waits for slurmd.
@@ -180,6 +186,7 @@ fn decide_intended(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
         SlurmView::Absent => (A::Follow, R::NodeNotInSlurm),
         SlurmView::Booting => (A::Create, R::IntentWasNotSent),
+        SlurmView::AboutToBoot => (A::Leave, R::ResumeIsAboutToBeCalled),
         // slurmd has registered, so the PUT was sent although nobody wrote it down.
         SlurmView::Up | SlurmView::Down => (A::Follow, R::CreationIsUnfollowed),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Follow, R::PersonDecides),
@@ -197,7 +204,7 @@ fn decide_accepted(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
     match slurm {
         SlurmView::Unknown => (A::Follow, R::SlurmUnknown),
         SlurmView::Absent => (A::Follow, R::NodeNotInSlurm),
-        SlurmView::Booting | SlurmView::Up | SlurmView::Down => {
+        SlurmView::Booting | SlurmView::AboutToBoot | SlurmView::Up | SlurmView::Down => {
             (A::Follow, R::CreationIsUnfollowed)
         }
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Follow, R::PersonDecides),
@@ -216,6 +223,7 @@ fn decide_running(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
         SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
         SlurmView::Booting => (A::Leave, R::WaitsForSlurmd),
+        SlurmView::AboutToBoot => (A::Leave, R::ResumeIsAboutToBeCalled),
         SlurmView::Up | SlurmView::Down => (A::Leave, R::NodeIsUp),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
         SlurmView::Off
@@ -327,7 +335,9 @@ pub fn decide_node(
         SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
         SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
-        SlurmView::Off | SlurmView::Up | SlurmView::Down => (A::Leave, R::Agreement),
+        SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Up | SlurmView::Down => {
+            (A::Leave, R::Agreement)
+        }
         SlurmView::Booting => match (standing, is_held) {
             (Standing::Wanted, _) => (A::Leave, R::Agreement),
             (Standing::Nothing | Standing::Dying | Standing::Gone, true) => {
@@ -422,8 +432,8 @@ mod tests {
         for (state, is_ours, expected) in [
             ("IDLE+CLOUD+POWERED_DOWN", false, SlurmView::Off),
             ("IDLE+CLOUD+POWERED_DOWN", true, SlurmView::Off),
-            ("IDLE+CLOUD+POWER_UP+POWERED_DOWN", false, SlurmView::Booting),
-            ("MIXED+CLOUD+POWERED_DOWN", false, SlurmView::Booting),
+            ("IDLE+CLOUD+POWER_UP+POWERED_DOWN", false, SlurmView::AboutToBoot),
+            ("MIXED+CLOUD+POWERED_DOWN", false, SlurmView::AboutToBoot),
             ("IDLE+CLOUD+NOT_RESPONDING+POWERING_UP", false, SlurmView::Booting),
             ("ALLOCATED+CLOUD+NOT_RESPONDING+POWERING_UP", false, SlurmView::Booting),
             ("DOWN+CLOUD+NOT_RESPONDING+POWERING_UP", true, SlurmView::BootingRefused),
@@ -456,6 +466,7 @@ mod tests {
             SlurmView::Down,
             SlurmView::OffByPerson,
             SlurmView::BootingByPerson,
+            SlurmView::AboutToBoot,
         ] {
             for state in AttemptState::ALL {
                 let (action, _) = decide_attempt(slurm, LeaseView::Free, state);

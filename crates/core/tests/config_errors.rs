@@ -268,6 +268,10 @@ fn zones_prices_and_what_excludes_one_another_are_checked() {
             "17:13: nodeset.htc.max_price: a number is wanted here…",
         ),
         (
+            "interconnect = \"infiniband\"",
+            "16:16: nodeset.htc.interconnect: \"infiniband\" is not built yet…",
+        ),
+        (
             "priority = \"spot\"\ninterconnect = \"infiniband\"",
             "17:16: nodeset.htc.interconnect: \"infiniband\" needs an availability set, and \
              Azure takes no \

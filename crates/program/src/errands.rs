@@ -94,6 +94,7 @@ pub struct Errands {
     receiver: UnboundedReceiver<Said>,
     leases: BTreeMap<NodeName, Lease>,
     renewed_at: Instant,
+    looked_at: Instant,
     clients: Clients,
     throttles: Throttles,
 }
@@ -110,6 +111,7 @@ impl Errands {
             receiver,
             leases: leases.into_iter().map(|lease| (lease.node().clone(), lease)).collect(),
             renewed_at: Instant::now(),
+            looked_at: Instant::now(),
             clients: clients.clone(),
             throttles: Throttles::default(),
         }
@@ -137,6 +139,7 @@ impl Errands {
             let wake = until.min(Instant::now() + LOOK_EVERY);
             let first = timeout_at(wake, self.first()).await;
             self.renew(ledger)?;
+            self.drop_lost(ledger)?;
             self.throttles.tell(&self.clients, ledger)?;
             match first {
                 Ok(None) => return Ok(None),
@@ -216,6 +219,32 @@ impl Errands {
             Ok::<_, LedgerError>(lost)
         })?;
         lost.iter().for_each(|node| self.drop_node(node));
+        Ok(())
+    }
+
+    /// Ends the tasks of nodes that another program has taken over: what they have not sent yet is
+    /// not sent any more.
+    fn drop_lost(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
+        let Some(any) = self.leases.values().next() else { return Ok(()) };
+        if self.looked_at.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked_at = Instant::now();
+        let held: BTreeMap<NodeName, i64> = ledger
+            .leases_of_holder(any.holder())?
+            .iter()
+            .map(|lease| (lease.node().clone(), lease.generation()))
+            .collect();
+        let lost: Vec<NodeName> = self
+            .leases
+            .values()
+            .filter(|lease| held.get(lease.node()) != Some(&lease.generation()))
+            .map(|lease| lease.node().clone())
+            .collect();
+        for node in &lost {
+            tracing::warn!(%node, "another program has taken over this node: leaving it");
+            self.drop_node(node);
+        }
         Ok(())
     }
 

@@ -81,6 +81,13 @@ pub fn direct(program: &str, log: &Log) {
     }
 }
 
+/// The name of an operation for the log: the last part of its path. Its query may carry signed
+/// parameters and is nobody's business.
+pub fn operation_name(url: &str) -> Option<&str> {
+    let path = url.split(['?', '#']).next()?;
+    path.rsplit('/').next().filter(|name| !name.is_empty())
+}
+
 /// At the end of a program that never came to know its config: nothing that was logged may be lost.
 pub fn flush_to_fallback(program: &str) {
     let Some(sink) = SINK.get() else { return };
@@ -173,6 +180,13 @@ impl<'a> MakeWriter<'a> for Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operation_is_named_without_its_query() {
+        let url = "https://arm/subscriptions/s/operations/0a-b?p=secret&api-version=1";
+        assert_eq!(operation_name(url), Some("0a-b"));
+        assert_eq!(operation_name(""), None);
+    }
 
     #[test]
     fn lines_from_before_the_config_reach_the_file_that_it_names() {

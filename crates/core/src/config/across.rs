@@ -96,6 +96,15 @@ pub(super) fn refuse_combinations(table: &Section<'_>, choices: &Choices) {
              zones; to have several places name several sites",
         );
     }
+    if is_infiniband && !is_spot && !choices.is_zonal {
+        // Blocks are a later work: VMs that are placed alone have no InfiniBand between them, and a
+        // job that finds out after an hour of waiting is worse than an error now.
+        table.fault(
+            "interconnect",
+            "\"infiniband\" is not built yet: VMs would be placed without InfiniBand between them; \
+             use \"none\" for jobs that do without",
+        );
+    }
     if is_spot && table.has("capacity_reservation_group") {
         table.fault(
             "capacity_reservation_group",
