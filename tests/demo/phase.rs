@@ -74,20 +74,22 @@ impl Phase {
     pub fn explanation(self) -> &'static [&'static str] {
         match self {
             Phase::Submitted => &[
-                "slurmctld gives the job three nodes that are powered down, and within about",
-                "3 s calls azslurm-resume for them.",
+                "slurmctld gives the job three nodes that are powered down, and calls",
+                "azslurm-resume for them within about 3 s.",
             ],
             Phase::Creating => &[
-                "azslurm-resume was called: it wrote to its ledger what it was about to do, sent",
-                "one PUT per VM and was done. A VM takes 4 s here, and minutes in the real Azure.",
+                "azslurm-resume was called: it wrote to its ledger what it was about",
+                "to do, sent one PUT per VM, and follows them until they run. A VM",
+                "takes 4 s here, and minutes in the real Azure.",
             ],
             Phase::Booting => {
-                &["The VMs run. Each boots a real slurmd, which registers with slurmctld."]
+                &["The VMs run. Each boots a real slurmd, which registers with", "slurmctld."]
             }
             Phase::Registered => &[
-                "The VMs run, a real slurmd in each, and all three have registered. Nothing",
-                "happens now for up to 30 s: slurmctld looks only every 30 s, by a clock of its",
-                "own that cannot be configured, whether the nodes of a waiting job are all up.",
+                "The VMs run, a real slurmd in each, and all three have registered.",
+                "Nothing happens now for up to 30 s: slurmctld looks only every 30 s,",
+                "by a clock of its own that cannot be configured, whether the nodes",
+                "of a waiting job are all up.",
             ],
             Phase::Running => &["The job runs on three VMs that were not there when it was sent."],
             Phase::Idle => &[
@@ -95,8 +97,9 @@ impl Phase {
                 "slurmctld calls azslurm-suspend for them.",
             ],
             Phase::Deleting => &[
-                "azslurm-suspend was called: it deletes the VMs, and their NICs and disks go with",
-                "them. azslurm-sync follows until Azure says that they are gone.",
+                "azslurm-suspend was called: it deletes the VMs, and their NICs and",
+                "disks go with them. azslurm-sync follows until Azure says that they",
+                "are gone.",
             ],
             Phase::Gone => &[
                 "Azure has nothing left. slurmctld has its nodes back as soon as the",
@@ -158,6 +161,24 @@ mod tests {
         let ended = |p: &mut Picture| attempt(p).ended_at = Some(Moment(2));
         assert_eq!(phase("COMPLETED", "IDLE+CLOUD+POWERING_DOWN", ended), Phase::Gone);
         assert_eq!(phase("COMPLETED", off, ended), Phase::Off);
+    }
+
+    #[test]
+    fn explanations_fit_80_columns_beside_the_time() {
+        let all = [
+            Phase::Submitted,
+            Phase::Creating,
+            Phase::Booting,
+            Phase::Registered,
+            Phase::Running,
+            Phase::Idle,
+            Phase::Deleting,
+            Phase::Gone,
+            Phase::Off,
+        ];
+        for line in all.iter().flat_map(|phase| phase.explanation()) {
+            assert!(line.len() <= 69, "{} columns: {line}", line.len());
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn tell() -> Result<()> {
     let began = Moment::now();
     let mut screen = Screen::new(began);
     screen.print(
-        "azslurm: a Slurm job on Azure VMs that are not there yet, and are gone afterwards.\n\
+        "azslurm: a Slurm job on Azure VMs that are made for it and deleted after it.\n\
          slurmctld, slurmd, the job and azslurm are real; Azure is played by an emulator.\n",
     )?;
     let cluster = Cluster::start(&ClusterSpec {
@@ -83,10 +83,8 @@ fn tell_of(cluster: &Cluster, mut screen: Screen, began: Moment) -> Result<()> {
         &[
             &format!("A cluster with the nodes {nodes} is ready, none of them on:"),
             &cluster.dir().display().to_string(),
-            &format!(
-                "Every {pause} s runs `azslurm-sync pass --wait {WAIT}`, as its timer would every"
-            ),
-            "minute. The job:",
+            &format!("Every {pause} s runs `azslurm-sync pass --wait {WAIT}`, as its timer would"),
+            "every minute. The job:",
         ],
     )?;
     screen.print(&format!("\n{}\n", indented(JOB)))?;
