@@ -1,8 +1,9 @@
 //! ResumeProgram: brings named nodes up.
 //!
 //! ```text
-//! front:  resume file, host list ─► plan (pure) ─► one transaction: leases, intents ─► driver ─► end
-//! driver: PUT for every intent ─► follow ─► outcomes; refused: hold, tell slurmctld, delete what is left ─► end
+//! front:  resume file, host list ─► plan (pure) ─► one transaction: leases, intents ─► driver
+//! driver: PUT for every intent ─► follow ─► outcomes
+//!         refused: hold, tell slurmctld, delete what is left
 //! ```
 //!
 //! The driver knows only its holder: what is to be done stands in the ledger. So whoever holds the

@@ -78,7 +78,8 @@ async fn send_once(arm: &Arm, deletion: &Deletion, report: &Reporter) -> Sent {
     let reply = match arm.delete_vm(&deletion.place, vm, true).await {
         Ok(reply) => reply,
         Err(error) => {
-            tracing::warn!(%node, %vm, "cannot delete: {}; azslurm-sync tries again", chain_of(&error));
+            let why = chain_of(&error);
+            tracing::warn!(%node, %vm, "cannot delete: {why}; azslurm-sync tries again");
             return Sent::Nothing;
         }
     };

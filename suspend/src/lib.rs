@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! front:  host list ─► one transaction: leases seized, deletions intended ─► driver ─► end
-//! driver: DELETE for every VM ─► outcomes ─► end      (azslurm-sync follows each deletion until it is gone)
+//! driver: DELETE for every VM ─► outcomes ─► end      (azslurm-sync follows each to its end)
 //! ```
 //!
 //! slurmctld's latest word counts: a suspend takes the nodes' leases from a resume that still

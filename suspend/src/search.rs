@@ -64,7 +64,8 @@ fn attempt_of(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
     let vm: VmName = row.name.parse().ok()?;
     let (named, attempt) = vm.split()?;
     if named != node || row.attempt.is_some_and(|tagged| tagged != attempt) {
-        tracing::warn!(%node, %vm, "a VM with our tags has a name that is not ours: it is left alone");
+        tracing::warn!(%node, %vm,
+            "a VM with our tags has a name that is not ours: it is left alone");
         return None;
     }
     let (nodeset, settings) = config.nodeset_of(&node)?;

@@ -1,7 +1,8 @@
 //! azslurm-sync: makes Slurm, Azure and the ledger agree again.
 //!
 //! ```text
-//! pass = observe (ledger, then slurmctld) ─► decide (core, pure) ─► act (the halves of resume and suspend) ─► report
+//! pass = observe (ledger, then slurmctld) ─► decide (core, pure)
+//!        ─► act (the halves of resume and suspend) ─► report
 //! ```
 //!
 //! A pass takes whatever it finds, whoever died, and carries it on: accepted creations to their

@@ -82,7 +82,8 @@ fn a_driver_killed_right_after_its_first_put_is_carried_on_by_a_pass() -> Result
     let cluster = Cluster::start(&spec)?;
     // The first PUT is done, and its answer is on its way; the others have not been sent.
     cluster.emulator().add_fault(&json!({
-        "method": "PUT", "path_contains": "/virtualMachines/", "kind": "delay", "latency_ms": 30_000,
+        "method": "PUT", "path_contains": "/virtualMachines/",
+        "kind": "delay", "latency_ms": 30_000,
         "skip": 1, "times": 100,
     }))?;
     let job = cluster.sbatch(&["-N3"], SRUN)?;

@@ -158,7 +158,8 @@ impl Drop for Bench {
     }
 }
 
-const SUBNET: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute";
+const SUBNET: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/\
+    providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute";
 
 /// A built program: beside the folder of the tests.
 pub fn program(name: &str) -> PathBuf {

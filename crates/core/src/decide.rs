@@ -394,20 +394,26 @@ pub fn matrix() -> String {
     lines.push("\nslurm            lease node     held  action    reason".to_owned());
     for slurm in SlurmView::ALL {
         for lease in [LeaseView::Free, LeaseView::Held] {
-            for standing in Standing::ALL {
-                for is_held in [false, true] {
-                    let (action, reason) = decide_node(slurm, lease, standing, is_held);
-                    let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
-                    let (standing, action) = (format!("{standing:?}"), format!("{action:?}"));
-                    lines.push(format!(
-                        "{slurm:16} {lease:5} {standing:8} {is_held:5} {action:9} {reason:?}"
-                    ));
-                }
-            }
+            lines.extend(matrix_of_nodes(slurm, lease));
         }
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn matrix_of_nodes(slurm: SlurmView, lease: LeaseView) -> Vec<String> {
+    let mut lines = Vec::new();
+    for standing in Standing::ALL {
+        for is_held in [false, true] {
+            let (action, reason) = decide_node(slurm, lease, standing, is_held);
+            let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
+            let (standing, action) = (format!("{standing:?}"), format!("{action:?}"));
+            lines.push(format!(
+                "{slurm:16} {lease:5} {standing:8} {is_held:5} {action:9} {reason:?}"
+            ));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -20,14 +20,16 @@ controller = "head"
 subscription = "00000000-0000-0000-0000-000000000001"
 region = "westeurope"
 resource_group = "hpc"
-subnet = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute"
+subnet = """/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/\
+    providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute"""
 [nodeset.htc]
 nodes = "htc-[1-4]"
 sites = ["west"]
 zones = ["1", "2"]
 sku = "Standard_D4s_v5"
 image = "microsoft-dsvm:ubuntu-hpc:2204:latest"
-ssh_public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE5vIGtleSBpbiB0ZXN0cyBpcyBhIHNlY3JldCBrZXk= x"
+ssh_public_key = """ssh-ed25519 \
+    AAAAC3NzaC1lZDI1NTE5AAAAIE5vIGtleSBpbiB0ZXN0cyBpcyBhIHNlY3JldCBrZXk= x"""
 [nodeset.htc.tags]
 project = "p1"
 "#;
@@ -228,7 +230,10 @@ proptest! {
         let names = ["htc-1", "htc-2", "htc-3", "htc-4", "login", "other"];
         let scopes = ["sku-zone:west/1/Standard_D4s_v5", "sku-zone:west/2/Standard_D4s_v5",
             "node:htc-2", "nodeset:other"];
-        let mut world = held.iter().fold(World::new(), |world, index| world.held(scopes[*index], 60));
+        let mut world = World::new();
+        for index in &held {
+            world = world.held(scopes[*index], 60);
+        }
         for (began, (name, state)) in (1_795_225_000_000..).step_by(1000).zip(&picks) {
             if *name < 4 {
                 world = world.with(names[*name], began, AttemptState::ALL[*state]);
@@ -245,7 +250,8 @@ proptest! {
         }
         let planned: Vec<&str> = steps.iter().map(|step| match step {
             Step::Create(create) => create.node.as_str(),
-            Step::Keep { node, .. } | Step::Refuse { node, .. } | Step::Unknown { node } => node.as_str(),
+            Step::Keep { node, .. } | Step::Refuse { node, .. } => node.as_str(),
+            Step::Unknown { node } => node.as_str(),
         }).collect();
         prop_assert_eq!(planned, distinct);
         for step in &steps {
@@ -256,7 +262,8 @@ proptest! {
                 };
                 prop_assert!(azslurm_core::hold::held(&candidate, &world.holds, NOW).is_none());
                 let known = world.attempts.iter().filter(|a| a.is.node == create.node);
-                prop_assert!(known.map(|a| a.is.attempt).max().is_none_or(|last| last < create.attempt));
+                let last = known.map(|a| a.is.attempt).max();
+                prop_assert!(last.is_none_or(|last| last < create.attempt));
             }
         }
     }

@@ -28,7 +28,8 @@ pub struct Loaded {
 pub enum ConfigFileError {
     /// It cannot be opened or read.
     #[error(
-        "cannot read the config {path}; name it with --config or {VARIABLE}, or make it with `azslurm-conf example`"
+        "cannot read the config {path}; name it with --config or {VARIABLE}, or make it with \
+         `azslurm-conf example`"
     )]
     Unreadable {
         /// The file.
@@ -38,7 +39,8 @@ pub enum ConfigFileError {
     },
     /// Somebody else could have written it.
     #[error(
-        "the config {path} may be written by others (mode {mode:04o}, owner {owner}): anyone who can \
+        "the config {path} may be written by others (mode {mode:04o}, owner {owner}): anyone who \
+         can \
              write it decides what we run; `chown root {path}; chmod go-w {path}`"
     )]
     WritableByOthers {

@@ -100,8 +100,8 @@ pub struct Errands {
 }
 
 impl Errands {
-    /// Of a run that holds `leases`; all of them are kept renewed. What Azure throttles in `clients`
-    /// is told to the other programs.
+    /// Of a run that holds `leases`; all of them are kept renewed. What Azure throttles in
+    /// `clients` is told to the other programs.
     pub fn new(leases: impl IntoIterator<Item = Lease>, clients: &Clients) -> Errands {
         let (sender, receiver) = unbounded_channel();
         Errands {

@@ -29,7 +29,8 @@ pub enum TextError {
     },
     /// It is too long for Azure.
     #[error(
-        "[nodeset.{nodeset}] user_data_file: {path} has {length} bytes, Azure takes {USER_DATA_BYTES_MAX}"
+        "[nodeset.{nodeset}] user_data_file: {path} has {length} bytes, Azure takes \
+         {USER_DATA_BYTES_MAX}"
     )]
     TooLong {
         /// The nodeset.

@@ -1,5 +1,5 @@
-//! Throttles, shared: a 429 that one program gets closes the bucket for all of them until Azure's own
-//! time, through the ledger.
+//! Throttles, shared: a 429 that one program gets closes the bucket for all of them until Azure's
+//! own time, through the ledger.
 
 use std::collections::BTreeMap;
 
