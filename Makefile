@@ -27,7 +27,7 @@ OTHER_TARGETS := $(filter-out e2e%,$(TEST_TARGETS))
 TEST_STEPS := deps fmt clippy build static-debug test-unit test-e2e test-sdk deny-if-here
 
 .PHONY: help deps fmt clippy build static-debug test test-unit test-e2e test-sdk demo deny deny-if-here \
-	release clean root
+	release golden clean root
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 22
@@ -114,6 +114,9 @@ release: ## build the programs as they are shipped, into target/dist
 		strip -o "target/dist/$$program" "$(TARGET_DIR)/release/$$program"; \
 	done
 	ls -l target/dist
+
+golden: ## rewrite the golden files of crates/core after a decision was changed on purpose
+	UPDATE_GOLDEN=1 cargo test $(LOCKED) -p azslurm-tests --test golden
 
 clean: ## remove everything that was built
 	cargo clean
