@@ -17,16 +17,10 @@ PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azsl
 # once; with more than this, slurmctld's own deadlines begin to be missed on 2 cores.
 CLUSTER_THREADS ?= 4
 
-# Tests that start a real slurmctld are those of tests/cluster and the targets of tests/Cargo.toml whose names
-# begin with `e2e`.
-TEST_TARGETS := $(shell sed -n '/^\[\[test\]\]/,/^path/s/^name = "\(.*\)"$$/\1/p' tests/Cargo.toml)
-E2E_TARGETS := $(filter e2e%,$(TEST_TARGETS))
-OTHER_TARGETS := $(filter-out e2e%,$(TEST_TARGETS))
-
 # The steps of `make test`, in order. The gates that need no build come first.
-TEST_STEPS := deps fmt clippy build static-debug test-unit test-e2e test-sdk deny-if-here
+TEST_STEPS := deps fmt clippy build-tests static-debug test-all test-sdk deny-if-here
 
-.PHONY: help deps fmt clippy build static-debug test test-unit test-e2e test-sdk demo deny deny-if-here \
+.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-sdk demo deny deny-if-here \
 	release golden clean root
 
 help: ## this list
@@ -60,19 +54,21 @@ test: ## THE test command: everything, from nothing to green, under 30 minutes o
 	done; \
 	echo "make test: ok in $$((SECONDS - began)) s:$${report%,}"
 
-test-unit: ## tests that need no cluster
-	cargo test $(LOCKED) --workspace --exclude azslurm-tests --exclude azslurm-test-cluster --exclude azslurm-slurm
-	cargo test $(LOCKED) -p azslurm-slurm --lib --test scontrol
-	cargo test $(LOCKED) -p azslurm-tests --lib --bins $(addprefix --test ,$(OTHER_TARGETS))
+# The same packages and targets in every step: cargo chooses the features of dependencies by what is asked for, and
+# another choice would build all of them again.
+build-tests: ## build every program and every test
+	cargo build $(LOCKED) --workspace --all-targets
 
-test-e2e: root build ## tests with a real slurmctld, slurmd and the ARM emulator (root)
-	@[ -n "$(E2E_TARGETS)" ] || { echo "test-e2e: tests/Cargo.toml names no test target e2e*" >&2; exit 1; }
-	cargo test $(LOCKED) -p azslurm-test-cluster -- --test-threads=$(CLUSTER_THREADS)
-	cargo test $(LOCKED) -p azslurm-slurm --test real_slurmctld
-	cargo test $(LOCKED) -p azslurm-tests $(addprefix --test ,$(E2E_TARGETS)) -- \
-		--test-threads=$(CLUSTER_THREADS)
+test-all: root build-tests ## every test of the workspace (root)
+	cargo test $(LOCKED) --workspace -- --test-threads=$(CLUSTER_THREADS)
 
-test-sdk: build ## the official Python SDK against the emulator, where PyPI can be reached
+test-unit: ## tests of the crates that need neither root nor slurmctld
+	cargo test $(LOCKED) --workspace --lib
+
+test-e2e: root build-tests ## the stories with a real slurmctld, slurmd and the ARM emulator (root)
+	cargo test $(LOCKED) --workspace --test e2e -- --test-threads=$(CLUSTER_THREADS)
+
+test-sdk: build-tests ## the official Python SDK against the emulator, where PyPI can be reached
 	tests/sdk/run.sh
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
