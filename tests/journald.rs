@@ -209,7 +209,7 @@ fn a_resume_can_be_followed_by_the_fields_of_its_lines() {
         let matters = entry.field("PRIORITY").parse::<u32>().unwrap() <= WARNING;
         assert!(is_ours || matters, "of a library: {entry:?}");
     }
-    assert_eq!(bench.log(), "", "the config's file is for machines without journald");
+    assert!(bench.log().contains("to be created"), "a file that is named is written all the same");
 }
 
 #[test]

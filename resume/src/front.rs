@@ -1,6 +1,6 @@
 //! The front: plans, and writes down what is going to be done before anything of it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use azslurm_azure::{body_hash, body_of};
@@ -15,7 +15,7 @@ use azslurm_ledger::{
 };
 use azslurm_program::errands::LEASE_FOR;
 use azslurm_program::exit::chain_of;
-use azslurm_program::{Session, holds, now, texts};
+use azslurm_program::{Session, alive, holds, now, texts};
 
 use crate::request::ResumeRequest;
 
@@ -70,9 +70,10 @@ pub fn intend(
             hold_unreadable(writer, error)?;
         }
         let steps = steps(writer, &config, (request, &texts))?;
+        let dead = dead_holders(writer, &config, &steps)?;
         let mut intended = Intended::default();
         for step in steps {
-            take_step(writer, (holder, request), step, &mut intended)?;
+            take_step(writer, (holder, request, &dead), step, &mut intended)?;
         }
         writer.event(&Event::new(now(), "resume-asked", said(request, &intended)))?;
         Ok(intended)
@@ -92,9 +93,32 @@ fn steps(
     Ok(plan(&request.nodes, &known))
 }
 
+/// Nodes that somebody holds whose process is gone: it does not go on, whatever its lease says.
+/// Looked at only when the plan relies on a holder.
+fn dead_holders(
+    reader: &Reader,
+    config: &azslurm_core::config::Config,
+    steps: &[Step],
+) -> Result<BTreeSet<NodeName>, LedgerError> {
+    if !steps.iter().any(|step| matches!(step, Step::Keep { .. })) {
+        return Ok(BTreeSet::new());
+    }
+    let mut alive: BTreeMap<Holder, bool> = BTreeMap::new();
+    let mut dead = BTreeSet::new();
+    for row in reader.leases()? {
+        let is_alive = alive
+            .entry(row.holder)
+            .or_insert_with_key(|holder| alive::is_alive(&config.ledger.path, holder));
+        if !*is_alive {
+            dead.insert(row.node);
+        }
+    }
+    Ok(dead)
+}
+
 fn take_step(
     writer: &mut Writer<'_>,
-    (holder, request): (&Holder, &ResumeRequest),
+    (holder, request, dead): (&Holder, &ResumeRequest, &BTreeSet<NodeName>),
     step: Step,
     intended: &mut Intended,
 ) -> Result<(), LedgerError> {
@@ -114,7 +138,8 @@ fn take_step(
         }
         Step::Keep { node, vm, state } => {
             tracing::info!(%node, %vm, "the VM is {}: nothing to do", state.word());
-            match lease(writer, holder, &node, Take::IfFree)? {
+            let take = if dead.contains(&node) { Take::Seize } else { Take::IfFree };
+            match lease(writer, holder, &node, take)? {
                 Some(_) => intended.taken_over.push(node),
                 None => intended.kept.push(node),
             }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use azslurm_core::attempt::{Attempt, AttemptState};
 use azslurm_ledger::Ledger;
 use azslurm_test_cluster::EmulatorClient;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// For things that happen within milliseconds on a quiet machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -152,7 +154,10 @@ ssh_public_key = "{KEY}"
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // Its process ends with it; a driver that is left ends when nothing answers.
+        for driver in drivers(&self.config_path()) {
+            // It may have ended by itself in this moment.
+            let _gone = kill(driver, Signal::SIGKILL);
+        }
         let _ended = self.process.kill();
         let _reaped = self.process.wait();
     }
@@ -160,6 +165,20 @@ impl Drop for Bench {
 
 const SUBNET: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/\
     providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute";
+
+/// Drivers that still work with this config: they would wait for Azure long after a test that
+/// failed.
+fn drivers(config: &Path) -> Vec<Pid> {
+    let wanted = config.display().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_ours = processes.filter_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let line = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let is_ours = line.split('\0').any(|word| word == wanted) && line.contains("--drive");
+        is_ours.then(|| Pid::from_raw(pid))
+    });
+    of_ours.collect()
+}
 
 /// A built program: beside the folder of the tests.
 pub fn program(name: &str) -> PathBuf {

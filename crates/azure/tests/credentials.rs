@@ -272,7 +272,9 @@ async fn no_log_shows_a_token_or_a_secret() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For all threads: with a subscriber of one thread alone, the first use of a line by another
+    // test's thread would switch that line off for good.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     let azure = Azure::start().await;
     let arm = azure.arm(&by_secret(SecretSource::Inline(Secret::new("hunter2-hunter2"))));
     azure.fake.next([refused(401, "A"), refused(500, "B"), answer(201, json!({}))]);

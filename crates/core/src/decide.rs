@@ -33,9 +33,9 @@ pub enum SlurmView {
     PoweringDown,
     /// Powered down and DOWN, with a reason of ours or slurmctld's ResumeTimeout.
     OffFailed,
-    /// As `OffFailed`, and slurmctld is still cleaning up after a job on it: a node that is set
-    /// back now would get the same job again while its first end is under way, and lose it (seen
-    /// with 22.05).
+    /// As `OffFailed` or `PoweringDown`, and slurmctld is still cleaning up after a job on it: a
+    /// node that is set back now would get the same job again while its first end is under way,
+    /// and lose it (seen with 22.05).
     OffCompleting,
     /// DOWN or draining while powered down, by a person.
     OffByPerson,
@@ -68,7 +68,8 @@ impl SlurmView {
         let is_down = state.base == NodeBase::Down;
         let is_closed = is_down || has(NodeFlag::Drain) || has(NodeFlag::Fail);
         if has(NodeFlag::PoweringDown) {
-            return SlurmView::PoweringDown;
+            let is_completing = has(NodeFlag::Completing);
+            return if is_completing { SlurmView::OffCompleting } else { SlurmView::PoweringDown };
         }
         if has(NodeFlag::PoweringUp) {
             return match (is_closed, is_ours) {
@@ -448,6 +449,7 @@ mod tests {
             ("IDLE+CLOUD+DRAIN", false, SlurmView::Up),
             ("ALLOCATED+CLOUD+POWER_DOWN", false, SlurmView::Up),
             ("IDLE+CLOUD+POWERING_DOWN", false, SlurmView::PoweringDown),
+            ("IDLE+CLOUD+COMPLETING+POWERING_DOWN", false, SlurmView::OffCompleting),
             ("DOWN+CLOUD+POWERED_DOWN+NOT_RESPONDING", true, SlurmView::OffFailed),
             ("DOWN+CLOUD+COMPLETING+POWERED_DOWN", true, SlurmView::OffCompleting),
             ("DOWN+CLOUD+POWERED_DOWN", false, SlurmView::OffByPerson),

@@ -1,4 +1,5 @@
-//! Logs: journald with fields when it is there, else the config's file, else stderr.
+//! Logs: journald with fields when it is there, and the config's file when it names one; stderr
+//! when there is neither.
 //!
 //! slurmctld throws away what its programs print, and a program may fail before it knows its
 //! config. So the first line is written before anything can fail: to journald at once, otherwise
@@ -37,17 +38,10 @@ pub fn start(program: &'static str) {
             .with_field_prefix(Some("AZSLURM".to_owned()))
             .with_syslog_identifier(program.to_owned())
     });
-    let started = match journal {
-        Some(journal) => registry.with(journal).try_init(),
-        None => {
-            let sink = SINK.get_or_init(Sink::default).clone();
-            let lines = tracing_subscriber::fmt::layer()
-                .with_ansi(false)
-                .with_target(false)
-                .with_writer(sink);
-            registry.with(lines).try_init()
-        }
-    };
+    let sink = SINK.get_or_init(|| Sink::new(journal.is_some())).clone();
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(sink);
+    let started = registry.with(journal).with(lines).try_init();
     if started.is_ok() {
         let _already = LEVEL.set(handle);
     }
@@ -77,7 +71,7 @@ pub fn direct(program: &str, log: &Log) {
             tracing::error!("cannot write the log {}: {error}", file.display());
             eprintln!("{program}: cannot write the log {}: {error}", file.display());
         }
-        None => sink.change(Target::Stderr),
+        None => sink.change(sink.elsewhere()),
     }
 }
 
@@ -92,7 +86,7 @@ pub fn operation_name(url: &str) -> Option<&str> {
 pub fn flush_to_fallback(program: &str) {
     let Some(sink) = SINK.get() else { return };
     let target = append_to(&Path::new(FALLBACK_FOLDER).join(format!("{program}.log")));
-    sink.end_buffering(target.map_or(Target::Stderr, Target::File));
+    sink.end_buffering(target.map_or_else(|_| sink.elsewhere(), Target::File));
 }
 
 /// Our own lines from `level` on; those of libraries only if they matter, or while somebody debugs.
@@ -111,23 +105,36 @@ enum Target {
     Buffer(Vec<u8>),
     File(File),
     Stderr,
+    Nowhere,
 }
 
 #[derive(Debug, Clone)]
-struct Sink(Arc<Mutex<Target>>);
-
-impl Default for Sink {
-    fn default() -> Sink {
-        // A person who waits at a terminal sees lines at once.
-        let first =
-            if io::stderr().is_terminal() { Target::Stderr } else { Target::Buffer(Vec::new()) };
-        Sink(Arc::new(Mutex::new(first)))
-    }
+struct Sink {
+    target: Arc<Mutex<Target>>,
+    has_journal: bool,
 }
 
 impl Sink {
+    fn new(has_journal: bool) -> Sink {
+        let sink = Sink { target: Arc::new(Mutex::new(Target::Buffer(Vec::new()))), has_journal };
+        // A person who waits at a terminal sees lines at once.
+        if io::stderr().is_terminal() {
+            sink.change(Target::Stderr);
+        }
+        sink
+    }
+
+    /// Where lines go when no file is named.
+    fn elsewhere(&self) -> Target {
+        if self.has_journal && !io::stderr().is_terminal() {
+            Target::Nowhere
+        } else {
+            Target::Stderr
+        }
+    }
+
     fn change(&self, target: Target) {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *current, target);
         if let Target::Buffer(lines) = before {
             // A log that cannot be written is no reason to stop working.
@@ -136,8 +143,10 @@ impl Sink {
     }
 
     fn end_buffering(&self, target: Target) {
-        let is_buffering =
-            matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Target::Buffer(_));
+        let is_buffering = matches!(
+            *self.target.lock().unwrap_or_else(PoisonError::into_inner),
+            Target::Buffer(_)
+        );
         if is_buffering {
             self.change(target);
         }
@@ -154,12 +163,13 @@ fn write_to(target: &mut Target, lines: &[u8]) -> io::Result<()> {
         // One write per line with O_APPEND: lines of several programs do not mix.
         Target::File(file) => file.write_all(lines),
         Target::Stderr => io::stderr().write_all(lines),
+        Target::Nowhere => Ok(()),
     }
 }
 
 impl Write for &Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         write_to(&mut target, line)?;
         Ok(line.len())
     }
@@ -192,7 +202,8 @@ mod tests {
     fn lines_from_before_the_config_reach_the_file_that_it_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("azslurm.log");
-        let sink = Sink(Arc::new(Mutex::new(Target::Buffer(Vec::new()))));
+        let sink = Sink::new(false);
+        sink.change(Target::Buffer(Vec::new()));
         (&sink).write_all(b"first\n").unwrap();
         sink.change(Target::File(append_to(&path).unwrap()));
         (&sink).write_all(b"second\n").unwrap();

@@ -94,7 +94,7 @@ pub struct Ledger {
 pub struct Log {
     /// `level`: error, warn, info, debug. Default info.
     pub level: LogLevel,
-    /// `file`: where to write when journald is not there. Default: stderr.
+    /// `file`: a file to write beside journald. Default: stderr where there is no journald.
     pub file: Option<PathBuf>,
 }
 
