@@ -9,6 +9,7 @@ use azslurm_core::vm::VmSpec;
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::logs::operation_name;
+use azslurm_slurm::Slurm;
 use tokio::time::Instant;
 
 use crate::follow::{Creation, follow};
@@ -30,6 +31,8 @@ pub struct Order {
     /// Whether somebody may have sent this PUT before: then a refusal does not say that nothing
     /// exists.
     pub may_exist: bool,
+    /// For following the VM.
+    pub slurm: Slurm,
 }
 
 /// Sends the PUT, says what came of it, and follows the VM to its end. Sending the same PUT again
@@ -39,12 +42,13 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
         match send(&arm, &order, &report).await {
             Sent::Accepted(creation) => return follow(arm, creation, report).await,
             Sent::Said(change) => return report.say(change),
+            Sent::Nothing => return,
             Sent::Again(wait) => {
                 order.may_exist = true;
                 let wait = wait.max(WAIT_MIN);
                 if Instant::now() + wait >= order.settle {
                     tracing::warn!(node = %report.node(), vm = %report.vm(),
-                        "the VM could not be asked for in time; azslurm-sync goes on");
+                        "the VM could not be asked for yet: it is tried again");
                     return;
                 }
                 tokio::time::sleep(wait).await;
@@ -54,14 +58,14 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
 }
 
 /// Asks whether a VM exists whose PUT may have been sent, and goes on from what is found.
-pub async fn find(arm: Arm, place: Place, report: Reporter) {
-    match existing(&arm, &place, &report).await {
+pub async fn find(arm: Arm, (place, slurm): (Place, Slurm), report: Reporter) {
+    match existing(&arm, (&place, &slurm), &report).await {
         Existing::Yes(creation) => follow(arm, creation, report).await,
         Existing::No => report.say(Change::DeleteIntended {
             why: EndReason::Orphaned,
             says: Some(AzureSays {
                 code: "NeverAsked".to_owned(),
-                text: "the VM was never asked for, and its settings have changed since".to_owned(),
+                text: "its PUT was never sent, and nobody is to send it any more".to_owned(),
                 request_id: None,
             }),
         }),
@@ -72,6 +76,8 @@ pub async fn find(arm: Arm, place: Place, report: Reporter) {
 enum Sent {
     Accepted(Creation),
     Said(Change),
+    /// What became of it is not known: the intent stays, and is taken up again.
+    Nothing,
     Again(Duration),
 }
 
@@ -84,11 +90,12 @@ async fn send(arm: &Arm, order: &Order, report: &Reporter) -> Sent {
             refused(arm, order, (refusal, request_id), report).await
         }
         Err(AzureError::Lost { .. } | AzureError::Body { .. }) => {
-            match existing(arm, &order.place, report).await {
+            match existing(arm, (&order.place, &order.slurm), report).await {
                 Existing::Yes(creation) => Sent::Accepted(creation),
                 Existing::No | Existing::NotKnown => Sent::Again(WAIT_DEFAULT),
             }
         }
+        Err(AzureError::NoTurn { .. }) => Sent::Again(WAIT_MIN),
         Err(error @ AzureError::Token { .. }) => nothing_sent(order, CODE_NO_TOKEN, &error),
         Err(error @ (AzureError::Unreachable { .. } | AzureError::Config { .. })) => {
             nothing_sent(order, CODE_UNREACHABLE, &error)
@@ -109,7 +116,7 @@ fn accepted(
     tracing::info!(node = %report.node(), vm = %report.vm(), request_id, operation = named,
         "Azure makes the VM");
     report.say(Change::Accepted { operation: operation.clone(), request_id });
-    Creation::just_accepted(&order.place, operation, retry_after)
+    Creation::just_accepted((&order.place, &order.slurm), operation, retry_after)
 }
 
 async fn refused(
@@ -135,12 +142,13 @@ async fn refused(
     if !order.may_exist {
         return Sent::Said(Change::Refused(says));
     }
-    match existing(arm, &order.place, report).await {
+    match existing(arm, (&order.place, &order.slurm), report).await {
         Existing::Yes(creation) => Sent::Accepted(creation),
-        Existing::No => Sent::Said(Change::Refused(says)),
-        Existing::NotKnown => {
+        // An earlier PUT may still arrive: the deletion waits until that is over.
+        Existing::No => {
             Sent::Said(Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) })
         }
+        Existing::NotKnown => Sent::Nothing,
     }
 }
 
@@ -150,7 +158,8 @@ fn nothing_sent(order: &Order, code: &str, error: &AzureError) -> Sent {
     tracing::warn!(vm = %order.spec.name, node = %order.spec.computer_name, "{code}: {text}");
     let says = AzureSays { code: code.to_owned(), text, request_id: None };
     if order.may_exist {
-        Sent::Said(Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) })
+        // It may be there and in use: a network that is away for a moment says nothing about it.
+        Sent::Nothing
     } else {
         Sent::Said(Change::Refused(says))
     }
@@ -162,7 +171,7 @@ enum Existing {
     NotKnown,
 }
 
-async fn existing(arm: &Arm, place: &Place, report: &Reporter) -> Existing {
+async fn existing(arm: &Arm, (place, slurm): (&Place, &Slurm), report: &Reporter) -> Existing {
     match arm.get_vm(place, report.vm()).await {
         Ok(Reply { answer: Answer::Done(Some(_)), request_id, .. }) => {
             report.say(Change::Accepted { operation: None, request_id });
@@ -170,6 +179,7 @@ async fn existing(arm: &Arm, place: &Place, report: &Reporter) -> Existing {
                 place: place.clone(),
                 operation: None,
                 first_look: Duration::ZERO,
+                slurm: slurm.clone(),
             })
         }
         Ok(Reply { answer: Answer::Done(None), .. }) => Existing::No,

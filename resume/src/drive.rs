@@ -24,6 +24,9 @@ use crate::tell;
 /// first.
 const SETTLE_LEFT_MIN: Duration = Duration::from_secs(3 * 60);
 
+/// Before intents that could not be sent, or of which nothing could be learned, are taken up again.
+const RETAKE_PAUSE: Duration = Duration::from_secs(10);
+
 /// What a driver has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Driven {
@@ -37,39 +40,102 @@ pub struct Driven {
     pub deleting: usize,
     /// VMs that are confirmed gone.
     pub gone: usize,
+    /// Deletions that Azure refused, or that failed.
+    pub undeleted: usize,
+}
+
+/// What a driver is to do beside carrying on.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// When to end at the latest.
+    pub until: Instant,
+    /// Whether nodes that are leased and have no VM are told to slurmctld as refused: so does the
+    /// driver of a request. A pass leases nodes for other reasons, and tells what it decided.
+    pub tells_refusals: bool,
+    /// Intents that are not to be touched.
+    pub leave: BTreeSet<VmName>,
+    /// Intents that are not to be sent: only whether their VM exists is of interest.
+    pub look: BTreeSet<VmName>,
+}
+
+impl Orders {
+    /// Those of the driver of a request.
+    pub fn of_request(until: Instant) -> Orders {
+        Orders { until, tells_refusals: true, leave: BTreeSet::new(), look: BTreeSet::new() }
+    }
 }
 
 /// Drives all attempts of the nodes that `holder` has leased, until they are where they should be
-/// or `until`. The leases stay: the caller ends the session.
+/// or the time is over. The leases stay: the caller ends the session.
 pub async fn drive(
     session: &mut Session,
     holder: &Holder,
-    until: Instant,
+    orders: &Orders,
 ) -> Result<Driven, LedgerError> {
     let leases = session.leases_renewed(holder)?;
-    resettle(session, holder)?;
-    let work = session.ledger.attempts_of_holder(holder)?;
-    let (texts, _logged_by_the_front) = texts::load(&session.config);
-    let mut errands = Errands::new(leases.iter().cloned(), &session.clients);
-    for (lease, attempt) in &work {
-        add(&mut errands, session, (lease, attempt), &texts);
+    if orders.tells_refusals {
+        let without = without_vm(session, holder, &leases)?;
+        tell::refused(session, (&without, false)).await?;
     }
+    let mut driven = Driven::default();
+    let mut is_first = true;
+    loop {
+        resettle(session, holder)?;
+        let mut round = Round::begin(session, (holder, &leases, orders), is_first)?;
+        is_first = false;
+        while let Some(noted) = round.errands.next(&mut session.ledger, orders.until).await? {
+            let failed = digest(session, &mut round, noted, &mut driven)?;
+            tell::refused(session, (&failed, true)).await?;
+        }
+        // Intents whose turn did not come in time, or of which nothing could be learned.
+        let is_left = session.ledger.attempts_of_holder(holder)?.iter().any(|(_, attempt)| {
+            attempt.state == AttemptState::Intended && !orders.leave.contains(&attempt.is.vm)
+        });
+        if !is_left || Instant::now() + RETAKE_PAUSE >= orders.until {
+            return Ok(driven);
+        }
+        tokio::time::sleep(RETAKE_PAUSE).await;
+    }
+}
+
+/// One round over all attempts.
+struct Round {
+    errands: Errands,
+    attempts: BTreeMap<VmName, Attempt>,
+}
+
+impl Round {
+    fn begin(
+        session: &Session,
+        (holder, leases, orders): (&Holder, &[Lease], &Orders),
+        is_first: bool,
+    ) -> Result<Round, LedgerError> {
+        let work = session.ledger.attempts_of_holder(holder)?;
+        let (texts, _logged_by_the_front) = texts::load(&session.config);
+        let mut errands = Errands::new(leases.iter().cloned(), &session.clients);
+        for (lease, attempt) in &work {
+            let may_exist = !is_first || attempt.generation != lease.generation();
+            add(&mut errands, session, (lease, attempt, may_exist), (orders, &texts));
+        }
+        let attempts =
+            work.into_iter().map(|(_, attempt)| (attempt.is.vm.clone(), attempt)).collect();
+        Ok(Round { errands, attempts })
+    }
+}
+
+fn without_vm(
+    session: &Session,
+    holder: &Holder,
+    leases: &[Lease],
+) -> Result<BTreeSet<NodeName>, LedgerError> {
+    let work = session.ledger.attempts_of_holder(holder)?;
     let has_vm: BTreeSet<&NodeName> = work
         .iter()
         .filter(|(_, attempt)| attempt.state.is_wanted())
         .map(|(lease, _)| lease.node())
         .collect();
-    let without: BTreeSet<NodeName> =
-        leases.iter().map(Lease::node).filter(|node| !has_vm.contains(node)).cloned().collect();
-    tell::refused(session, &without).await?;
-    let mut attempts: BTreeMap<VmName, Attempt> =
-        work.into_iter().map(|(_, attempt)| (attempt.is.vm.clone(), attempt)).collect();
-    let mut driven = Driven::default();
-    while let Some(noted) = errands.next(&mut session.ledger, until).await? {
-        let failed = digest(session, &mut errands, (noted, &mut attempts), &mut driven)?;
-        tell::refused(session, &failed).await?;
-    }
-    Ok(driven)
+    let nodes = leases.iter().map(Lease::node);
+    Ok(nodes.filter(|node| !has_vm.contains(node)).cloned().collect())
 }
 
 /// Gives intents that are about to become too old for a PUT another span.
@@ -99,30 +165,34 @@ fn resettle(session: &mut Session, holder: &Holder) -> Result<(), LedgerError> {
 fn add(
     errands: &mut Errands,
     session: &Session,
-    (lease, attempt): (&Lease, &Attempt),
-    texts: &BTreeMap<NodesetName, NodesetTexts>,
+    (lease, attempt, may_exist): (&Lease, &Attempt, bool),
+    (orders, texts): (&Orders, &BTreeMap<NodesetName, NodesetTexts>),
 ) {
     let vm = &attempt.is.vm;
     let place = Place::from(&attempt.is.place);
+    let slurm = session.slurm.clone();
     let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() else {
         tracing::error!(node = %attempt.is.node, %vm, site = %attempt.is.place.site,
-            "the config no longer has the site of this VM: put it back, or delete the VM by hand");
+            "the config no longer has the site of this VM: put it back until `azslurm-sync status` \
+             shows the VM gone");
         return;
     };
     match attempt.state {
+        AttemptState::Intended if orders.leave.contains(vm) => {}
+        AttemptState::Intended if orders.look.contains(vm) => {
+            errands.add(lease, vm, |report| find(arm, (place, slurm), report));
+        }
         AttemptState::Intended => match spec_of(session, attempt, texts) {
             Some(spec) => {
-                let left = attempt.settles_at.since(now());
-                // Written under this lease: nobody else has sent it.
-                let may_exist = attempt.generation != lease.generation();
-                let order = Order { place, spec, settle: Instant::now() + left, may_exist };
+                let settle = Instant::now() + attempt.settles_at.since(now());
+                let order = Order { place, spec, settle, may_exist, slurm };
                 errands.add(lease, vm, |report| create(arm, order, report));
             }
-            None => errands.add(lease, vm, |report| find(arm, place, report)),
+            None => errands.add(lease, vm, |report| find(arm, (place, slurm), report)),
         },
         AttemptState::Accepted => {
             let operation = attempt.operation.clone();
-            let creation = Creation { place, operation, first_look: Duration::ZERO };
+            let creation = Creation { place, operation, first_look: Duration::ZERO, slurm };
             errands.add(lease, vm, |report| follow(arm, creation, report));
         }
         AttemptState::DeleteIntended | AttemptState::Deleting => {
@@ -150,10 +220,11 @@ fn spec_of(
 /// have failed.
 fn digest(
     session: &mut Session,
-    errands: &mut Errands,
-    (noted, attempts): (Vec<Noted>, &mut BTreeMap<VmName, Attempt>),
+    round: &mut Round,
+    noted: Vec<Noted>,
     driven: &mut Driven,
 ) -> Result<BTreeSet<NodeName>, LedgerError> {
+    let Round { errands, attempts } = round;
     let mut failed = BTreeSet::new();
     let mut holds = Vec::new();
     for Noted { lease, vm, change, recorded } in noted {
@@ -178,7 +249,7 @@ fn digest(
                 azslurm_suspend::drive::add(errands, session, &lease, attempt);
             }
             Change::DeleteAccepted { .. } => driven.deleting += 1,
-            Change::DeleteFailed(_) => {}
+            Change::DeleteFailed(_) => driven.undeleted += 1,
             Change::Gone => driven.gone += 1,
         }
     }

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use azslurm_azure::{Answer, Arm, OperationState, Place, ProvisioningState, Vm};
 use azslurm_core::attempt::{AzureSays, Change, EndReason};
-use azslurm_core::failure::CODE_VANISHED;
+use azslurm_core::decide::SlurmView;
+use azslurm_core::failure::{CODE_VANISHED, FailureKind, understand};
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
+use azslurm_program::view;
+use azslurm_slurm::Slurm;
 
 /// How long to wait between polls when Azure does not say (FACTS §2: 10 s is safe).
 const POLL_DEFAULT: Duration = Duration::from_secs(10);
@@ -22,12 +25,14 @@ pub struct Creation {
     pub operation: Option<String>,
     /// When to look first.
     pub first_look: Duration,
+    /// Who knows whether a VM that Azure gave up is in use all the same.
+    pub slurm: Slurm,
 }
 
 impl Creation {
     /// One that Azure has just accepted.
     pub fn just_accepted(
-        place: &Place,
+        (place, slurm): (&Place, &Slurm),
         operation: Option<String>,
         retry_after: Option<Duration>,
     ) -> Creation {
@@ -35,13 +40,13 @@ impl Creation {
             (None, _) => Duration::ZERO,
             (Some(_), wait) => wait.unwrap_or(POLL_DEFAULT).max(POLL_MIN),
         };
-        Creation { place: place.clone(), operation, first_look }
+        Creation { place: place.clone(), operation, first_look, slurm: slurm.clone() }
     }
 }
 
 /// Follows until the VM is provisioned or has failed; ends with the run at the latest.
 pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
-    let Creation { place, mut operation, first_look } = creation;
+    let Creation { place, mut operation, first_look, slurm } = creation;
     let mut wait = first_look;
     loop {
         tokio::time::sleep(wait).await;
@@ -51,6 +56,10 @@ pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
         };
         match seen {
             Seen::End(change) => return report.say(change),
+            Seen::Failed(says) => match judge_failure(&slurm, says, &report).await {
+                Some(change) => return report.say(change),
+                None => wait = POLL_DEFAULT,
+            },
             Seen::GoesOn(after) => wait = after.unwrap_or(POLL_DEFAULT).max(POLL_MIN),
             Seen::AskTheVm => {
                 operation = None;
@@ -62,6 +71,7 @@ pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
 
 enum Seen {
     End(Change),
+    Failed(AzureSays),
     GoesOn(Option<Duration>),
     AskTheVm,
 }
@@ -74,7 +84,7 @@ async fn poll(arm: &Arm, url: &str, report: &Reporter) -> Seen {
                 tracing::info!(node = %report.node(), vm = %report.vm(), "the VM is provisioned");
                 Seen::End(Change::Running)
             }
-            Answer::Done(OperationState::Failed(says)) => Seen::End(failed(report, says)),
+            Answer::Done(OperationState::Failed(says)) => Seen::Failed(says),
             Answer::Done(OperationState::Canceled | OperationState::Lost) => Seen::AskTheVm,
             Answer::Refused(refusal) if refusal.is_throttled() => Seen::GoesOn(refusal.retry_after),
             Answer::Refused(_) => Seen::AskTheVm,
@@ -92,14 +102,11 @@ async fn look(arm: &Arm, place: &Place, report: &Reporter) -> Seen {
     match arm.get_vm(place, report.vm()).await {
         Ok(reply) => match reply.answer {
             Answer::Done(Some(vm)) => judge(&vm, report),
-            Answer::Done(None) => Seen::End(failed(
-                report,
-                AzureSays {
-                    code: CODE_VANISHED.to_owned(),
-                    text: "the VM is not there any more".to_owned(),
-                    request_id: reply.request_id,
-                },
-            )),
+            Answer::Done(None) => Seen::Failed(AzureSays {
+                code: CODE_VANISHED.to_owned(),
+                text: "the VM is not there any more".to_owned(),
+                request_id: reply.request_id,
+            }),
             Answer::Refused(refusal) => Seen::GoesOn(refusal.retry_after),
         },
         Err(error) => {
@@ -116,15 +123,12 @@ fn judge(vm: &Vm, report: &Reporter) -> Seen {
             tracing::info!(node = %report.node(), vm = %report.vm(), "the VM is provisioned");
             Seen::End(Change::Running)
         }
-        ProvisioningState::Failed => Seen::End(failed(report, says_of(vm))),
-        ProvisioningState::Deleting => Seen::End(failed(
-            report,
-            AzureSays {
-                code: CODE_VANISHED.to_owned(),
-                text: "somebody deletes the VM".to_owned(),
-                request_id: None,
-            },
-        )),
+        ProvisioningState::Failed => Seen::Failed(says_of(vm)),
+        ProvisioningState::Deleting => Seen::Failed(AzureSays {
+            code: CODE_VANISHED.to_owned(),
+            text: "somebody deletes the VM".to_owned(),
+            request_id: None,
+        }),
         ProvisioningState::Creating
         | ProvisioningState::Updating
         | ProvisioningState::Migrating
@@ -146,6 +150,60 @@ fn says_of(vm: &Vm) -> AzureSays {
             .to_owned(),
         text: failed.map(|status| status.text.clone()).unwrap_or_default(),
         request_id: None,
+    }
+}
+
+/// What follows from a failure. Azure also fails a creation whose VM runs and works (its agent did
+/// not report, an extension failed): slurmctld is asked before anything is deleted. `None`: it does
+/// not answer, and until it does nothing is destroyed.
+async fn judge_failure(slurm: &Slurm, says: AzureSays, report: &Reporter) -> Option<Change> {
+    let (node, vm) = (report.node(), report.vm());
+    match understand(None, &says).kind {
+        // The VM was never placed: nothing can be in use.
+        FailureKind::Capacity | FailureKind::Quota => return Some(failed(report, says)),
+        FailureKind::Throttled
+        | FailureKind::Configuration
+        | FailureKind::Conflict
+        | FailureKind::Azure
+        | FailureKind::Unknown => {}
+    }
+    if says.code == CODE_VANISHED {
+        return Some(failed(report, says));
+    }
+    let found = match slurm.nodes_named(std::slice::from_ref(node)).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%node, %vm, "Azure says {}: {}, and slurmctld cannot be asked whether \
+                the VM is in use: {}", says.code, says.text, chain_of(&error));
+            return None;
+        }
+    };
+    let view = found.first().map_or(SlurmView::Absent, view::of);
+    if is_in_use(view) || (view == SlurmView::Booting && says.code.starts_with("VMExtension")) {
+        tracing::warn!(%node, %vm, request_id = says.request_id,
+            "Azure says {}: {}, and slurmctld uses the node or may yet: the VM stays",
+            says.code, says.text);
+        return Some(Change::Running);
+    }
+    Some(failed(report, says))
+}
+
+/// Whether slurmd has registered, or a person keeps the node.
+fn is_in_use(view: SlurmView) -> bool {
+    match view {
+        SlurmView::Up
+        | SlurmView::Down
+        | SlurmView::BootingByPerson
+        | SlurmView::OffByPerson
+        | SlurmView::Unknown
+        | SlurmView::Absent => true,
+        SlurmView::Off
+        | SlurmView::Booting
+        | SlurmView::AboutToBoot
+        | SlurmView::BootingRefused
+        | SlurmView::PoweringDown
+        | SlurmView::OffFailed
+        | SlurmView::OffCompleting => false,
     }
 }
 

@@ -15,5 +15,6 @@ pub mod drive;
 pub mod follow;
 pub mod front;
 pub mod program;
+mod refuse;
 pub mod request;
 pub mod tell;

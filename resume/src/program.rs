@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use azslurm_core::hostlist;
+use azslurm_core::attempt::AttemptState;
+use azslurm_core::decide::SlurmView;
 use azslurm_core::plan::Step;
-use azslurm_ledger::Holder;
+use azslurm_core::{NodeName, hostlist};
+use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::alive::Alive;
 use azslurm_program::exit::{self, Stop};
-use azslurm_program::{Session, driver, now};
+use azslurm_program::{Session, driver, now, view};
 use azslurm_slurm::{NodeVerb, Slurm, reason};
 use tokio::time::Instant;
 
+use crate::drive::Orders;
 use crate::front::{self, Intended};
 use crate::request::ResumeRequest;
 
@@ -65,10 +68,18 @@ fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
         ..Default::default()
     });
     let text = reason::reason("cannot-start", &stop.text(), None);
-    let told =
-        driver::block_on(async { slurm.update(&request.nodes, NodeVerb::Down, Some(&text)).await });
+    let told = driver::block_on(async {
+        // Only those that slurmctld waits for: a person who mistypes a path must not lose jobs.
+        let nodes = slurm.nodes_named(&request.nodes).await?;
+        let waiting: Vec<NodeName> = nodes
+            .into_iter()
+            .filter(|node| view::of(node) == SlurmView::Booting)
+            .map(|node| node.name)
+            .collect();
+        slurm.update(&waiting, NodeVerb::Down, Some(&text)).await
+    });
     match told {
-        Ok(Ok(())) => tracing::warn!("told slurmctld that the nodes cannot come"),
+        Ok(Ok(())) => tracing::warn!("told slurmctld that the nodes it waits for cannot come"),
         Ok(Err(error)) => {
             tracing::error!("cannot tell slurmctld either: {}", exit::chain_of(&error));
         }
@@ -81,15 +92,59 @@ fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
 pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
     driver::stand_alone().map_err(Stop::failed)?;
     let mut session = Session::open(PROGRAM, config)?;
-    session.connect()?;
+    if let Err(stop) = session.connect() {
+        let text = stop.text();
+        tracing::error!("{text}");
+        let refused = crate::refuse::all(&mut session, holder, &text);
+        driver::block_on(refused)?.map_err(Stop::failed)?;
+        session.end(holder).map_err(Stop::failed)?;
+        return Err(stop);
+    }
     // Well before ResumeTimeout: what is left then is azslurm-sync's and resume-fail's.
     let until = Instant::now() + session.config.slurm.resume_timeout.mul_f64(0.75);
-    let work = crate::drive::drive(&mut session, holder, until);
+    let work = async {
+        replace_stale(&mut session, holder).await?;
+        crate::drive::drive(&mut session, holder, &Orders::of_request(until)).await
+    };
     let driven = driver::block_on(work)?.map_err(Stop::failed)?;
     session.end(holder).map_err(Stop::failed)?;
     tracing::info!(?driven, calls = ?session.clients.calls(),
         transactions = session.ledger.transactions(), "driven to the end");
     Ok(if driven.failed == 0 { exit::DONE } else { exit::FAILED })
+}
+
+/// Nodes of the request that have a provisioned VM already, and that slurmctld waits for: it counts
+/// only a VM that boots after its request, so they get another. A node that is up keeps its own.
+async fn replace_stale(session: &mut Session, holder: &Holder) -> Result<(), LedgerError> {
+    let work = session.ledger.attempts_of_holder(holder)?;
+    let running = work.iter().filter(|(_, attempt)| attempt.state == AttemptState::Running);
+    let nodes: Vec<NodeName> = running.map(|(lease, _)| lease.node().clone()).collect();
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let found = match session.slurm.nodes_named(&nodes).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(
+                "cannot ask slurmctld whether {} are up: their VMs stay: {}",
+                hostlist::fold_sorted(&nodes),
+                exit::chain_of(&error)
+            );
+            return Ok(());
+        }
+    };
+    let stale: Vec<NodeName> = found
+        .into_iter()
+        .filter(|node| view::of(node) == SlurmView::Booting)
+        .map(|node| node.name)
+        .collect();
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let jobs = work.iter().map(|(_, a)| (a.is.node.clone(), a.is.jobs.clone())).collect();
+    let request = ResumeRequest { nodes: stale, jobs, replace_running: true };
+    front::intend(session, holder, &request)?;
+    Ok(())
 }
 
 fn show(session: &Session, request: &ResumeRequest) -> Result<u8, Stop> {

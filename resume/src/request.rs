@@ -35,7 +35,9 @@ impl ResumeRequest {
                 jobs.entry(node).or_default().push(job.job_id);
             }
         }
-        Ok(ResumeRequest { nodes, jobs, replace_running: true })
+        // Whether a VM that is there already has to be replaced, only slurmctld can say: the driver
+        // asks it.
+        Ok(ResumeRequest { nodes, jobs, replace_running: false })
     }
 }
 

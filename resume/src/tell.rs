@@ -18,12 +18,15 @@ use azslurm_slurm::reason::reason;
 /// Sets those of `nodes` down that slurmctld waits for and that have no VM to come, each with its
 /// reason, nodes of one reason in one call. Their jobs are requeued. What cannot be told now
 /// azslurm-sync tells.
-pub async fn refused(session: &Session, nodes: &BTreeSet<NodeName>) -> Result<(), LedgerError> {
+pub async fn refused(
+    session: &Session,
+    (nodes, just_failed): (&BTreeSet<NodeName>, bool),
+) -> Result<(), LedgerError> {
     if nodes.is_empty() {
         return Ok(());
     }
     let names: Vec<NodeName> = nodes.iter().cloned().collect();
-    let reasons = reasons(session, &names)?;
+    let reasons = reasons(session, (&names, just_failed))?;
     let waiting = match session.slurm.nodes_named(&names).await {
         Ok(found) => found,
         Err(error) => {
@@ -64,7 +67,7 @@ pub async fn tell(session: &Session, nodes: &[NodeName], (verb, reason): (NodeVe
 /// last VM.
 fn reasons(
     session: &Session,
-    nodes: &[NodeName],
+    (nodes, just_failed): (&[NodeName], bool),
 ) -> Result<BTreeMap<NodeName, String>, LedgerError> {
     let at = now();
     let holds = holds::in_force(&session.ledger, at)?;
@@ -81,13 +84,14 @@ fn reasons(
         let hold = held_everywhere(node, &session.config, &holds, at);
         let reason = match (hold, attempt.and_then(|attempt| attempt.says.as_ref())) {
             (Some(hold), _) => worded(&hold.code, &hold.text, Some(hold.until)),
-            (None, Some(says)) => worded(&says.code, &says.text, None),
-            (None, None) if session.config.nodeset_of(node).is_none() => reason(
+            (None, Some(says)) if just_failed => worded(&says.code, &says.text, None),
+            (None, _) if session.config.nodeset_of(node).is_none() => reason(
                 "not-in-config",
                 "in no nodeset of azslurm.toml; add it there or take it out of slurm.conf",
                 None,
             ),
-            (None, None) => reason("refused", "no place to make its VM", None),
+            // Nothing says that it cannot come: then nothing is said.
+            (None, _) => continue,
         };
         reasons.insert(node.clone(), reason);
     }

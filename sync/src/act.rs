@@ -100,7 +100,7 @@ pub async fn tell(session: &Session, decided: &[Decided]) -> Result<(), LedgerEr
         decided.iter().filter(|d| d.node_action == action).map(|d| d.node.clone()).collect()
     };
     let refused = with(NodeAction::Refuse).into_iter().collect();
-    azslurm_resume::tell::refused(session, &refused).await?;
+    azslurm_resume::tell::refused(session, (&refused, false)).await?;
     say(session, &with(NodeAction::Return), (NodeVerb::Resume, None)).await;
     let text = reason::reason("hold-over", "the node may be used again", None);
     say(session, &with(NodeAction::PowerDown), (NodeVerb::PowerDownForce, Some(&text))).await;

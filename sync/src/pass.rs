@@ -11,6 +11,7 @@ use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::alive::{self, Alive};
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
+use azslurm_resume::drive::Orders;
 use tokio::time::Instant;
 
 use crate::act;
@@ -115,16 +116,41 @@ async fn carry_out(
     wait: Duration,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    session.connect()?;
+    if let Err(stop) = session.connect() {
+        // What slurmctld is to be told does not depend on Azure.
+        tracing::error!("{}", stop.text());
+        report.azure_unknown = Some(stop.text());
+        return Ok(());
+    }
     let holder = Holder::new("azslurm-sync", now(), std::process::id());
     let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
     report.passed_over = act::take(session, &holder, (seen, decided)).map_err(Stop::failed)?;
-    let until = Instant::now() + wait.max(WAIT_MIN);
+    let orders = orders(decided, Instant::now() + wait.max(WAIT_MIN));
     report.driven =
-        azslurm_resume::drive::drive(session, &holder, until).await.map_err(Stop::failed)?;
+        azslurm_resume::drive::drive(session, &holder, &orders).await.map_err(Stop::failed)?;
     session.end(&holder).map_err(Stop::failed)?;
     drop(alive);
     Ok(())
+}
+
+/// A driver makes every intent of its nodes; of those that were decided otherwise it keeps its
+/// hands off.
+fn orders(decided: &[Decided], until: Instant) -> Orders {
+    let intents = |wanted: AttemptAction| {
+        let of_one = |one: &Decided| -> Vec<VmName> {
+            let attempts = one.attempts.iter().zip(&one.states);
+            attempts
+                .filter(|((_, action, _), state)| {
+                    **state == AttemptState::Intended && *action == wanted
+                })
+                .map(|((vm, ..), _)| vm.clone())
+                .collect()
+        };
+        decided.iter().flat_map(of_one).collect()
+    };
+    let leave = intents(AttemptAction::Leave);
+    let look = intents(AttemptAction::Follow);
+    Orders { until, tells_refusals: false, leave, look }
 }
 
 /// Tells slurmctld what follows from how things stand now.

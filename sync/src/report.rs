@@ -32,6 +32,8 @@ pub struct Report {
     pub vms: usize,
     /// Why slurmctld's nodes are not known, if so: then nothing that depends on them is done.
     pub slurm_unknown: Option<String>,
+    /// Why Azure could not be spoken to at all, if so.
+    pub azure_unknown: Option<String>,
     /// The decisions.
     pub lines: Vec<Line>,
     /// What came of them in Azure.
@@ -45,7 +47,11 @@ pub struct Report {
 impl Report {
     /// Whether a person should look.
     pub fn is_good(&self) -> bool {
-        self.slurm_unknown.is_none() && self.driven.failed == 0
+        let Driven { failed, undeleted, .. } = self.driven;
+        self.slurm_unknown.is_none()
+            && self.azure_unknown.is_none()
+            && failed == 0
+            && undeleted == 0
     }
 
     /// The report as text.
@@ -53,6 +59,9 @@ impl Report {
         let mut text = String::new();
         if let Some(why) = &self.slurm_unknown {
             text += &format!("slurmctld could not be asked: {why}\n");
+        }
+        if let Some(why) = &self.azure_unknown {
+            text += &format!("Azure could not be spoken to: {why}\n");
         }
         for Line { node, vm, slurm, ledger, action, reason } in &self.lines {
             let vm = vm.as_ref().map_or("-", VmName::as_str);
@@ -63,11 +72,12 @@ impl Report {
         for node in &self.passed_over {
             text += &format!("{node:16} changed meanwhile: left to the next pass\n");
         }
-        let Driven { accepted, running, failed, deleting, gone } = self.driven;
+        let Driven { accepted, running, failed, deleting, gone, undeleted } = self.driven;
         let head = if self.dry_run { "dry run" } else { "pass" };
         text += &format!(
             "{head}: {} nodes, {} VMs, {} decisions; accepted {accepted}, running {running}, \
-             failed {failed}, deleting {deleting}, gone {gone}; {} unfinished\n",
+             failed {failed}, deleting {deleting}, gone {gone}, not deleted {undeleted}; \
+             {} unfinished\n",
             self.nodes,
             self.vms,
             self.lines.len(),

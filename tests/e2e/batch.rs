@@ -48,5 +48,13 @@ fn status_shows_what_all_three_think_of_a_node() -> Result<()> {
     let is_there =
         ["hpc-001", "hpc-002", "running", "Succeeded/running", "IDLE+CLOUD+POWERED_DOWN"];
     check(&cluster, &table, is_there.iter().all(|word| table.contains(word)))?;
+    // A person who calls ResumeProgram by hand for a node that is up takes nothing from it.
+    cluster.run_program("azslurm-resume", &["hpc-001"])?;
+    cluster.wait_for(SOON, "the second driver to end", || {
+        let log = std::fs::read_to_string(cluster.log_path())?;
+        Ok(log.matches("driven to the end").count() == 2)
+    })?;
+    check(&cluster, "one VM was ever asked for", vm_calls(&cluster, "PUT")? == 1)?;
+    check(&cluster, "and none deleted", vm_calls(&cluster, "DELETE")? == 0)?;
     end(&cluster)
 }

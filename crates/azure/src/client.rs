@@ -405,11 +405,9 @@ impl Story {
         match shut {
             Shut::Throttled(refusal) if is_settled => Ok(Ended::Shut(refusal)),
             Shut::Throttled(refusal) => Err(self.lost(call, Some(refusal), None)),
-            Shut::Late if self.unsettled.is_none() => Err(AzureError::Unreachable {
-                doing: call.doing.clone(),
-                host: call.host(),
-                why: because("its time was over before its turn came"),
-            }),
+            Shut::Late if self.unsettled.is_none() => {
+                Err(AzureError::NoTurn { doing: call.doing.clone() })
+            }
             Shut::Late => Err(self.lost(call, None, None)),
         }
     }

@@ -34,6 +34,13 @@ pub enum AzureError {
         #[source]
         why: Cause,
     },
+    /// Nothing was sent: so many others were before it that its time was over before its turn came.
+    /// Nothing is wrong with Azure, and it may be tried again at once.
+    #[error("cannot {doing} yet: others are before it, and nothing was sent")]
+    NoTurn {
+        /// What we were doing, to what.
+        doing: String,
+    },
     /// A request was sent and no answer settled it: **it may have been done**. Ask for the thing
     /// itself before anything else.
     #[error("cannot tell whether this was done: {doing}")]

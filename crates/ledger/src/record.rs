@@ -190,6 +190,10 @@ fn changed(old: &Attempt, state: AttemptState, change: &Change, now: Timestamp) 
         Change::DeleteAccepted { operation, request_id } => {
             take_newer(&mut new.operation, operation);
             take_newer(&mut new.request_id, request_id);
+            if operation.is_some() {
+                // Azure deletes what was there: the PUT has arrived, also if nobody wrote it down.
+                new.accepted_at.get_or_insert(now);
+            }
         }
         Change::DeleteFailed(says) => {
             new.operation = None;
