@@ -52,3 +52,27 @@ fn a_vm_that_fails_late_is_deleted_and_its_node_told() -> Result<()> {
     rusqlite::Connection::open(cluster.ledger_path())?.execute("DELETE FROM holds", [])?;
     end(&cluster)
 }
+
+#[test]
+fn a_vm_that_azure_gives_up_late_stays_while_its_node_is_in_use() -> Result<()> {
+    let mut spec = spec("agent", 1);
+    // It may be idle for a moment before slurmctld starts the job.
+    spec.suspend_time = std::time::Duration::from_secs(45);
+    let cluster = Cluster::start(&spec)?;
+    // slurmd registers while Azure still waits for the guest's agent, and then gives up.
+    let delays = json!({ "vm_create_ms": 9000, "retry_after_s": 2, "first_poll_retry_after_s": 2 });
+    cluster.emulator().set_delays(&delays)?;
+    cluster.emulator().add_fault(&json!({
+        "method": "PUT", "path_contains": "/virtualMachines/", "kind": "fail-operation",
+        "body": { "error": { "code": "OSProvisioningTimedOut", "message": "no agent" } },
+    }))?;
+    let job = cluster.sbatch(&["-N1"], ONE)?;
+    cluster.wait_for(CYCLE, "the programs to decide about it", || {
+        let log = std::fs::read_to_string(cluster.log_path()).unwrap_or_default();
+        Ok(log.contains("OSProvisioningTimedOut"))
+    })?;
+    cluster.wait_for_job(CYCLE, job, "COMPLETED")?;
+    check(&cluster, "the VM stayed", vm_calls(&cluster, "PUT")? == 1)?;
+    cluster.wait_for(CYCLE, "the VM to be gone", || Ok(cluster.emulator().vms()?.is_empty()))?;
+    end(&cluster)
+}

@@ -221,3 +221,20 @@ fn a_deletion_that_was_decided_is_sent_by_a_pass_even_while_slurmctld_is_away() 
     bench.run("azslurm-sync", &["pass", "--wait", "1"]);
     bench.attempts("its end", all(AttemptState::Gone));
 }
+
+#[test]
+fn a_ca_bundle_that_is_not_there_refuses_the_nodes_at_once() {
+    let bench = Bench::start();
+    let ca = bench.dir.path().join("ca.pem").display().to_string();
+    bench.write_config(&bench.config("").replace(&ca, "/nonexistent/ca.pem"));
+    said(&bench.run("azslurm-resume", &["n[1-2]"]), 0);
+    let attempts = bench.attempts("two refusals", |attempts| {
+        attempts.len() == 2 && all(AttemptState::Refused)(attempts)
+    });
+    assert_names(&attempts[0].says.as_ref().unwrap().text, &["/nonexistent/ca.pem"]);
+    bench.wait_for_the_driver();
+    assert_eq!(bench.emulator.calls().unwrap().total, 0);
+    // A pass says so too, and goes on with what does not depend on Azure.
+    let output = bench.run("azslurm-sync", &["--json", "pass", "--wait", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+}
