@@ -1,18 +1,19 @@
-//! VMs of our nodes that the ledger does not know.
+//! VMs of our nodes that the ledger does not know, or knows as ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use azslurm_azure::{ResourceId, VmRow};
+use azslurm_azure::{Answer, Arm, Place, ProvisioningState, ResourceId, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason, NewAttempt};
 use azslurm_core::config::{Config, Region, Site};
 use azslurm_core::{NodeName, SiteName, VmName};
 use azslurm_ledger::{Lease, LedgerError, Recorded};
 use azslurm_program::exit::chain_of;
 use azslurm_program::{Session, now};
+use tokio::task::JoinSet;
 
 /// Looks in every subscription of the config for VMs with our tags that belong to the leased nodes,
-/// and writes those that the ledger does not know as to be deleted. A search that fails is a line
-/// in the log: azslurm-sync finds orphans too.
+/// and writes those that the ledger does not know, or knows as ended, as to be deleted. A search
+/// that fails is a line in the log: azslurm-sync finds orphans too.
 pub(crate) async fn adopt_unknown(
     session: &mut Session,
     leases: &BTreeMap<NodeName, Lease>,
@@ -20,17 +21,65 @@ pub(crate) async fn adopt_unknown(
 ) -> Result<usize, LedgerError> {
     let nodes: Vec<NodeName> = leases.keys().cloned().collect();
     let mut adopted = 0;
-    for row in find(session, &nodes).await {
-        let Some(attempt) = attempt_of(&session.config, &row, why) else { continue };
+    for attempt in found(session, &nodes, why).await? {
         let Some(lease) = leases.get(&attempt.is.node) else { continue };
         let recorded = session.ledger.write(|writer| writer.adopt(lease, &attempt, now()))?;
         if matches!(recorded, Recorded::Done(_)) {
             tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm,
-                "Azure has a VM of this node that the ledger did not know: it is deleted");
+                "Azure has a VM of this node that the ledger did not know or took for gone: it is \
+                 deleted");
             adopted += 1;
         }
     }
     Ok(adopted)
+}
+
+/// What the search shows, as attempts that are to be deleted. Resource Graph lags by a minute: a VM
+/// whose attempt has ended is asked for, and counts only if it is there.
+async fn found(
+    session: &Session,
+    nodes: &[NodeName],
+    why: EndReason,
+) -> Result<Vec<Attempt>, LedgerError> {
+    let mut found = Vec::new();
+    let mut looks = JoinSet::new();
+    for row in find(session, nodes).await {
+        let Some(attempt) = attempt_of(&session.config, &row, why) else { continue };
+        match session.ledger.attempt(&attempt.is.vm)? {
+            None => found.push(attempt),
+            Some(known) if known.state.is_ended() => {
+                if let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() {
+                    looks.spawn(seen(arm, attempt));
+                }
+            }
+            Some(_being_followed) => {}
+        }
+    }
+    found.extend(looks.join_all().await.into_iter().flatten());
+    Ok(found)
+}
+
+/// The attempt, if Azure has its VM and does not delete it already.
+async fn seen(arm: Arm, attempt: Attempt) -> Option<Attempt> {
+    let (node, vm) = (&attempt.is.node, &attempt.is.vm);
+    let reply = match arm.get_vm(&Place::from(&attempt.is.place), vm).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}", chain_of(&error));
+            return None;
+        }
+    };
+    match reply.answer {
+        Answer::Done(None) => None,
+        Answer::Done(Some(vm)) => {
+            (vm.provisioning_state != ProvisioningState::Deleting).then_some(attempt)
+        }
+        Answer::Refused(refusal) => {
+            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}: {}",
+                refusal.code, refusal.text);
+            None
+        }
+    }
 }
 
 async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {

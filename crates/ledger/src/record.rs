@@ -111,7 +111,12 @@ impl Writer<'_> {
     }
 
     /// Writes an attempt whose VM Azure has and the ledger does not know (it was lost and is
-    /// rebuilt). `Superseded` if it is known already.
+    /// rebuilt), or knows as ended: a PUT whose answer was lost has arrived late. That one is
+    /// opened again, to be deleted; for one that is `Gone` the caller must have seen the VM itself,
+    /// because lists lag. `Superseded` if it is known and has not ended.
+    ///
+    /// # Panics
+    /// One that has ended is given in another state than `DeleteIntended`.
     pub fn adopt(
         &mut self,
         lease: &Lease,
@@ -125,7 +130,7 @@ impl Writer<'_> {
             return Ok(Recorded::LeaseLost);
         }
         if let Some(known) = self.attempt(&attempt.is.vm)? {
-            return Ok(Recorded::Superseded(known.state));
+            return self.reopen(lease, (&known, attempt), now);
         }
         let mut adopted = attempt.clone();
         adopted.generation = lease.generation();
@@ -134,6 +139,38 @@ impl Writer<'_> {
         let text = "adopted: azure has it and the ledger did not know it".to_owned();
         self.tell(&adopted, text, attempt.request_id.clone())?;
         Ok(Recorded::Done(adopted.state))
+    }
+
+    /// Opens an attempt again that had ended and whose VM is there. What is known of it stays; the
+    /// deletion is decided anew.
+    fn reopen(
+        &mut self,
+        lease: &Lease,
+        (known, seen): (&Attempt, &Attempt),
+        now: Timestamp,
+    ) -> Result<Recorded, LedgerError> {
+        if !known.state.is_ended() {
+            return Ok(Recorded::Superseded(known.state));
+        }
+        assert_eq!(lease.node(), &known.is.node, "a lease is for one node");
+        let state = AttemptState::DeleteIntended;
+        assert_eq!(seen.state, state, "one that has ended is opened only to be deleted: {seen:?}");
+        let reopened = Attempt {
+            state,
+            why: known.why.or(seen.why),
+            operation: None,
+            generation: lease.generation(),
+            // Azure has taken the PUT: an absence is from now on the end.
+            accepted_at: known.accepted_at.or(seen.accepted_at).or(Some(now)),
+            delete_intended_at: Some(now),
+            ended_at: None,
+            changed_at: now,
+            ..known.clone()
+        };
+        self.update_attempt(&reopened)?;
+        let text = format!("adopted: azure has it although it had ended ({})", known.state.word());
+        self.tell(&reopened, text, seen.request_id.clone())?;
+        Ok(Recorded::Done(state))
     }
 
     /// The line of history of a change; when it was and what it is now is in the attempt.
@@ -495,6 +532,64 @@ mod tests {
         assert_eq!(ledger.events(&EventFilter::default()).unwrap().len(), 2);
         // It is older than the newest, which stays the newest.
         assert_eq!(ledger.attempts_latest().unwrap()[0].is.attempt.number(), 5);
+    }
+
+    #[test]
+    fn a_vm_that_arrives_after_its_end_is_opened_again_to_be_deleted() {
+        let refused = vec![Change::Refused(says("AzureUnreachable"))];
+        let gone = vec![accepted("op"), suspended(), deleting("op-d"), Change::Gone];
+        for (life, why, accepted_at) in
+            [(refused, EndReason::Orphaned, 1), (gone, EndReason::Suspended, 2)]
+        {
+            let (mut ledger, lease) = leased();
+            let _ = intend(&mut ledger, &lease, 1, 1);
+            let seen = Attempt {
+                state: S::DeleteIntended,
+                why: Some(EndReason::Orphaned),
+                accepted_at: Some(at(1)),
+                delete_intended_at: Some(at(8)),
+                ..first(&ledger)
+            };
+            let adopt = |ledger: &mut Ledger, now| {
+                write(ledger, |writer| writer.adopt(&lease, &seen, at(now)))
+            };
+            for change in &life {
+                assert_eq!(adopt(&mut ledger, 2), Recorded::Superseded(first(&ledger).state));
+                assert!(matches!(record(&mut ledger, &lease, change, 2), Recorded::Done(_)));
+            }
+            let ended = first(&ledger);
+            assert_eq!(ended.ended_at, Some(at(2)));
+            assert_eq!(adopt(&mut ledger, 9), Recorded::Done(S::DeleteIntended));
+            let expected = Attempt {
+                state: S::DeleteIntended,
+                why: Some(why),
+                accepted_at: Some(at(accepted_at)),
+                delete_intended_at: Some(at(9)),
+                ended_at: None,
+                changed_at: at(9),
+                ..ended.clone()
+            };
+            assert_eq!(first(&ledger), expected);
+            assert_eq!(ledger.attempts_unfinished().unwrap(), [expected]);
+            let told = ledger.events(&EventFilter::default()).unwrap().pop().unwrap();
+            let text = format!("azure has it although it had ended ({})", ended.state.word());
+            assert!(told.text.contains(&text), "{}", told.text);
+            assert_eq!(adopt(&mut ledger, 10), Recorded::Superseded(S::DeleteIntended));
+            // It can end again.
+            let _ = record(&mut ledger, &lease, &deleting("op-e"), 11);
+            assert_eq!(record(&mut ledger, &lease, &Change::Gone, 12), Recorded::Done(S::Gone));
+            assert_eq!(first(&ledger).ended_at, Some(at(12)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "opened only to be deleted")]
+    fn to_open_an_ended_attempt_as_wanted_is_our_own_mistake() {
+        let (mut ledger, lease) = leased();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let wanted = Attempt { state: S::Running, ..first(&ledger) };
+        let _ = record(&mut ledger, &lease, &Change::Refused(says("Lost")), 2);
+        let _ = write(&mut ledger, |writer| writer.adopt(&lease, &wanted, at(3)));
     }
 
     #[test]

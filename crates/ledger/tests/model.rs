@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use azslurm_core::attempt::{AttemptPlace, AttemptState, AzureSays, Change, EndReason, NewAttempt};
+use azslurm_core::attempt::{
+    Attempt, AttemptPlace, AttemptState, AzureSays, Change, EndReason, NewAttempt,
+};
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::{AttemptId, NodeName, Timestamp, VmName};
 use azslurm_ledger::{
@@ -43,6 +45,7 @@ enum Step {
     ReleaseAll { holder: usize },
     Intend { token: usize, number: i64 },
     Record { token: usize, number: i64, change: Change },
+    Adopt { token: usize, number: i64 },
     Wait { millis: u64 },
 }
 
@@ -77,6 +80,8 @@ fn steps() -> impl Strategy<Value = Step> {
         12 => (any::<prop::sample::Index>(), 1..5i64, changes()).prop_map(
             |(token, number, change)| Step::Record { token: token.index(1 << 20), number, change }
         ),
+        3 => (any::<prop::sample::Index>(), 1..5i64)
+            .prop_map(|(token, number)| Step::Adopt { token: token.index(1 << 20), number }),
         3 => (0..150u64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -123,6 +128,26 @@ fn new_attempt(node: &NodeName, number: i64) -> NewAttempt {
         is_spot: false,
         body_hash: "00".into(),
         jobs: vec![],
+    }
+}
+
+/// A VM that was seen in Azure, as the attempt that it is adopted as.
+fn seen(node: &NodeName, number: i64, now: Timestamp) -> Attempt {
+    Attempt {
+        is: new_attempt(node, number),
+        state: AttemptState::DeleteIntended,
+        why: Some(EndReason::Orphaned),
+        says: None,
+        operation: None,
+        request_id: None,
+        generation: 0,
+        intended_at: now,
+        settles_at: now,
+        accepted_at: Some(now),
+        running_at: None,
+        delete_intended_at: Some(now),
+        ended_at: None,
+        changed_at: now,
     }
 }
 
@@ -195,6 +220,23 @@ impl Model {
         *state = after;
         Recorded::Done(after)
     }
+
+    /// What is unknown or has ended is to be deleted; all else stays as it is.
+    fn adopt(&mut self, token: &Lease, number: i64, now: Timestamp) -> Recorded {
+        if !self.allows(token, now) {
+            return Recorded::LeaseLost;
+        }
+        let key = (token.node().clone(), number);
+        match self.attempts.get(&key) {
+            Some((state, _)) if !state.is_ended() => Recorded::Superseded(*state),
+            Some(_) | None => {
+                let state = AttemptState::DeleteIntended;
+                self.story.push((new_attempt(&key.0, number).vm, state));
+                self.attempts.insert(key, (state, token.generation()));
+                Recorded::Done(state)
+            }
+        }
+    }
 }
 
 impl Run {
@@ -248,6 +290,12 @@ impl Run {
                 let expected = self.model.record(&token, *number, change, now);
                 let vm = new_attempt(token.node(), *number).vm;
                 assert_eq!(writer.record(&token, &vm, change, now)?, expected);
+            }
+            Step::Adopt { token, number } => {
+                let Some(token) = self.token(*token) else { return Ok(()) };
+                let expected = self.model.adopt(&token, *number, now);
+                let seen = seen(token.node(), *number, now);
+                assert_eq!(writer.adopt(&token, &seen, now)?, expected);
             }
         }
         Ok(())
