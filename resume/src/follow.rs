@@ -202,6 +202,7 @@ fn is_in_use(view: SlurmView) -> bool {
         | SlurmView::AboutToBoot
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
+        | SlurmView::PoweringDownByPerson
         | SlurmView::OffFailed
         | SlurmView::OffCompleting => false,
     }

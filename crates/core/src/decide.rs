@@ -31,6 +31,9 @@ pub enum SlurmView {
     Up,
     /// SuspendProgram was called for it.
     PoweringDown,
+    /// SuspendProgram was called for it, and a person has set it down or draining: it must not be
+    /// set back, which would undo the person's word.
+    PoweringDownByPerson,
     /// Powered down and DOWN, with a reason of ours or slurmctld's ResumeTimeout.
     OffFailed,
     /// As `OffFailed` or `PoweringDown`, and slurmctld is still cleaning up after a job on it: a
@@ -45,7 +48,7 @@ pub enum SlurmView {
 
 impl SlurmView {
     /// Every view.
-    pub const ALL: [SlurmView; 13] = [
+    pub const ALL: [SlurmView; 14] = [
         SlurmView::Unknown,
         SlurmView::Absent,
         SlurmView::Off,
@@ -55,6 +58,7 @@ impl SlurmView {
         SlurmView::BootingByPerson,
         SlurmView::Up,
         SlurmView::PoweringDown,
+        SlurmView::PoweringDownByPerson,
         SlurmView::OffFailed,
         SlurmView::OffCompleting,
         SlurmView::OffByPerson,
@@ -68,8 +72,11 @@ impl SlurmView {
         let is_down = state.base == NodeBase::Down;
         let is_closed = is_down || has(NodeFlag::Drain) || has(NodeFlag::Fail);
         if has(NodeFlag::PoweringDown) {
-            let is_completing = has(NodeFlag::Completing);
-            return if is_completing { SlurmView::OffCompleting } else { SlurmView::PoweringDown };
+            return match (is_closed && !is_ours, has(NodeFlag::Completing)) {
+                (true, _) => SlurmView::PoweringDownByPerson,
+                (false, true) => SlurmView::OffCompleting,
+                (false, false) => SlurmView::PoweringDown,
+            };
         }
         if has(NodeFlag::PoweringUp) {
             return match (is_closed, is_ours) {
@@ -194,6 +201,7 @@ fn decide_intended(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Off
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
+        | SlurmView::PoweringDownByPerson
         | SlurmView::OffFailed
         | SlurmView::OffCompleting => (A::Delete, R::NobodyWaits),
     }
@@ -212,6 +220,7 @@ fn decide_accepted(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Off
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
+        | SlurmView::PoweringDownByPerson
         | SlurmView::OffFailed
         | SlurmView::OffCompleting => (A::Delete, R::NobodyWaits),
     }
@@ -230,6 +239,7 @@ fn decide_running(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Off
         | SlurmView::BootingRefused
         | SlurmView::PoweringDown
+        | SlurmView::PoweringDownByPerson
         | SlurmView::OffFailed
         | SlurmView::OffCompleting => (A::Delete, R::NobodyWaits),
     }
@@ -335,7 +345,9 @@ pub fn decide_node(
     match slurm {
         SlurmView::Unknown => (A::Leave, R::SlurmUnknown),
         SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
-        SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
+        SlurmView::BootingByPerson | SlurmView::OffByPerson | SlurmView::PoweringDownByPerson => {
+            (A::Leave, R::PersonDecides)
+        }
         SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Up | SlurmView::Down => {
             (A::Leave, R::Agreement)
         }
@@ -449,6 +461,9 @@ mod tests {
             ("IDLE+CLOUD+DRAIN", false, SlurmView::Up),
             ("ALLOCATED+CLOUD+POWER_DOWN", false, SlurmView::Up),
             ("IDLE+CLOUD+POWERING_DOWN", false, SlurmView::PoweringDown),
+            ("IDLE+CLOUD+DRAIN+POWERING_DOWN", false, SlurmView::PoweringDownByPerson),
+            ("DOWN+CLOUD+POWERING_DOWN", false, SlurmView::PoweringDownByPerson),
+            ("DOWN+CLOUD+POWERING_DOWN", true, SlurmView::PoweringDown),
             ("IDLE+CLOUD+COMPLETING+POWERING_DOWN", false, SlurmView::OffCompleting),
             ("DOWN+CLOUD+POWERED_DOWN+NOT_RESPONDING", true, SlurmView::OffFailed),
             ("DOWN+CLOUD+COMPLETING+POWERED_DOWN", true, SlurmView::OffCompleting),

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +27,16 @@ pub struct AliveError {
     source: io::Error,
 }
 
+/// What root makes belongs to whom the folder around it belongs to: otherwise one pass by hand would
+/// lock SlurmUser's programs out.
+pub(crate) fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|_| nix::unistd::geteuid().is_root()) else {
+        return Ok(());
+    };
+    let owner = fs::metadata(folder)?;
+    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
+}
+
 /// The proof that a holder lives: an open, locked file. Dropping it without handing it on ends the
 /// proof.
 #[derive(Debug)]
@@ -41,7 +51,10 @@ impl Alive {
         let path = path_of(ledger, holder);
         let failed = |source| AliveError { path: path.clone(), holder: holder.clone(), source };
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+            if !folder.exists() {
+                fs::create_dir_all(folder).map_err(failed)?;
+                give_to_owner_of_folder(folder).map_err(failed)?;
+            }
         }
         let file = OpenOptions::new()
             .write(true)
@@ -50,6 +63,7 @@ impl Alive {
             .mode(0o640)
             .open(&path)
             .map_err(failed)?;
+        give_to_owner_of_folder(&path).map_err(failed)?;
         file.try_lock().map_err(|error| failed(error.into()))?;
         Ok(Alive { file, path })
     }
@@ -144,6 +158,23 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!is_alive(&ledger, &holder), "the kernel has released it");
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("left out: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(12_345), Some(12_346)).unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let holder = Holder::new("test", Timestamp::from_millis(0), 3);
+        let _alive = Alive::begin(&ledger, &holder).unwrap();
+        for path in [folder_of(&ledger), path_of(&ledger, &holder)] {
+            let made = fs::metadata(&path).unwrap();
+            assert_eq!((made.uid(), made.gid()), (12_345, 12_346), "{}", path.display());
+        }
     }
 
     #[test]

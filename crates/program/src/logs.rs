@@ -19,6 +19,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
+use crate::alive::give_to_owner_of_folder;
+
 /// Where lines go that were written before a config was read, when none could be.
 pub const FALLBACK_FOLDER: &str = "/var/log/azslurm";
 
@@ -96,7 +98,12 @@ fn ours_from(level: LevelFilter) -> Targets {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let is_new = !path.exists();
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    if is_new {
+        give_to_owner_of_folder(path)?;
+    }
+    Ok(file)
 }
 
 /// Where lines go now.

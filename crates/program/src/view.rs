@@ -1,17 +1,57 @@
 //! A node as slurmctld tells it, reduced to what decisions see.
 
 use azslurm_core::decide::SlurmView;
+use azslurm_core::node::{NodeFlag, NodeState};
 use azslurm_slurm::{Node, reason};
 
-/// slurmctld's own reason for a node that missed ResumeTimeout.
+/// slurmctld's own reason for a node that missed ResumeTimeout. 22.05 puts it in the place of the
+/// reason that was there, later versions behind it (SLURM.md §3).
 const RESUME_TIMEOUT: &str = "ResumeTimeout reached";
+/// What slurmctld puts between the two.
+const BETWEEN: &str = " : ";
 
 /// The view. A node that is down for a reason of ours, or for slurmctld's ResumeTimeout, is ours to
 /// set back; every other reason is a person's word.
 pub fn of(node: &Node) -> SlurmView {
-    let is_ours = node
-        .reason
-        .as_deref()
-        .is_some_and(|text| reason::parse_ours(text).is_some() || text.starts_with(RESUME_TIMEOUT));
+    let is_ours = node.reason.as_deref().is_some_and(|text| is_ours(text, &node.state));
     SlurmView::of(&node.state, is_ours)
+}
+
+fn is_ours(text: &str, state: &NodeState) -> bool {
+    let mut parts = text.split(BETWEEN).map(str::trim);
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<&str> = parts.collect();
+    if reason::parse_ours(first).is_some() {
+        // Whatever else slurmctld adds (too little memory, say) needs a person.
+        return rest.iter().all(|part| *part == RESUME_TIMEOUT);
+    }
+    // The reason of an earlier day stays on a healthy node, and slurmctld adds to it. A drain is a
+    // person's all the same.
+    let is_timed_out = rest.last().copied().unwrap_or(first) == RESUME_TIMEOUT;
+    is_timed_out && !state.has(&NodeFlag::Drain) && !state.has(&NodeFlag::Fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_words_and_resume_timeout_are_ours_to_undo() {
+        let down = "DOWN+CLOUD+POWERED_DOWN";
+        let drained = "DOWN+CLOUD+DRAIN+POWERED_DOWN";
+        let ours = "azslurm: capacity: no room, next try 2026-11-21T01:53:05Z";
+        for (text, state, expected) in [
+            (ours.to_owned(), down, true),
+            (format!("{ours} : ResumeTimeout reached"), down, true),
+            (format!("{ours} : Low RealMemory"), drained, false),
+            ("ResumeTimeout reached".to_owned(), down, true),
+            ("bad dimm : ResumeTimeout reached".to_owned(), down, true),
+            ("bad dimm : ResumeTimeout reached".to_owned(), drained, false),
+            ("bad dimm".to_owned(), down, false),
+            ("ResumeTimeout reached, says Bob".to_owned(), down, false),
+            (String::new(), down, false),
+        ] {
+            assert_eq!(is_ours(&text, &state.parse().unwrap()), expected, "{text} {state}");
+        }
+    }
 }

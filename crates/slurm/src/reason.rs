@@ -99,7 +99,9 @@ fn plain(text: &str) -> String {
             _ => '?',
         })
         .collect();
-    replaced.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    let words: Vec<&str> = replaced.split(' ').filter(|word| !word.is_empty()).collect();
+    // slurmctld puts " : " between a reason and its own: a text of ours must not look like that.
+    words.join(" ").replace(" : ", ": ")
 }
 
 #[cfg(test)]
