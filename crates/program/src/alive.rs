@@ -27,8 +27,8 @@ pub struct AliveError {
     source: io::Error,
 }
 
-/// What root makes belongs to whom the folder around it belongs to: otherwise one pass by hand would
-/// lock SlurmUser's programs out.
+/// What root makes belongs to whom the folder around it belongs to: otherwise one pass by hand
+/// would lock SlurmUser's programs out.
 pub(crate) fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|_| nix::unistd::geteuid().is_root()) else {
         return Ok(());
@@ -50,11 +50,9 @@ impl Alive {
     pub fn begin(ledger: &Path, holder: &Holder) -> Result<Alive, AliveError> {
         let path = path_of(ledger, holder);
         let failed = |source| AliveError { path: path.clone(), holder: holder.clone(), source };
-        if let Some(folder) = path.parent() {
-            if !folder.exists() {
-                fs::create_dir_all(folder).map_err(failed)?;
-                give_to_owner_of_folder(folder).map_err(failed)?;
-            }
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::create_dir_all(folder).map_err(failed)?;
+            give_to_owner_of_folder(folder).map_err(failed)?;
         }
         let file = OpenOptions::new()
             .write(true)
