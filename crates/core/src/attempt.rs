@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The state says what we know, and names what is to be done next: whoever finds an attempt that no
-//! living lease covers goes on from there. `Refused` and `Gone` are ends.
+//! living lease covers goes on from there. `Refused` and `Gone` are ends; only a VM that Azure
+//! shows all the same reopens them, for its deletion (the ledger's `adopt`).
 
 use serde::{Deserialize, Serialize};
 
