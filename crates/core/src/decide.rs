@@ -393,18 +393,19 @@ pub fn is_settled(settles_at: Timestamp, was_accepted: bool, now: Timestamp) -> 
 
 /// The whole matrix as text, for the golden file and for people.
 pub fn matrix() -> String {
-    let mut lines = vec!["slurm            lease attempt          action      reason".to_owned()];
+    let mut lines =
+        vec!["slurm                lease attempt          action      reason".to_owned()];
     for slurm in SlurmView::ALL {
         for lease in [LeaseView::Free, LeaseView::Held] {
             for state in AttemptState::ALL {
                 let (action, reason) = decide_attempt(slurm, lease, state);
                 let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
                 let (state, action) = (state.word(), format!("{action:?}"));
-                lines.push(format!("{slurm:16} {lease:5} {state:16} {action:11} {reason:?}"));
+                lines.push(format!("{slurm:20} {lease:5} {state:16} {action:11} {reason:?}"));
             }
         }
     }
-    lines.push("\nslurm            lease node     held  action    reason".to_owned());
+    lines.push("\nslurm                lease node     held  action    reason".to_owned());
     for slurm in SlurmView::ALL {
         for lease in [LeaseView::Free, LeaseView::Held] {
             lines.extend(matrix_of_nodes(slurm, lease));
@@ -422,7 +423,7 @@ fn matrix_of_nodes(slurm: SlurmView, lease: LeaseView) -> Vec<String> {
             let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
             let (standing, action) = (format!("{standing:?}"), format!("{action:?}"));
             lines.push(format!(
-                "{slurm:16} {lease:5} {standing:8} {is_held:5} {action:9} {reason:?}"
+                "{slurm:20} {lease:5} {standing:8} {is_held:5} {action:9} {reason:?}"
             ));
         }
     }
@@ -464,6 +465,9 @@ mod tests {
             ("IDLE+CLOUD+DRAIN+POWERING_DOWN", false, SlurmView::PoweringDownByPerson),
             ("DOWN+CLOUD+POWERING_DOWN", false, SlurmView::PoweringDownByPerson),
             ("DOWN+CLOUD+POWERING_DOWN", true, SlurmView::PoweringDown),
+            ("IDLE+CLOUD+FAIL+POWERING_DOWN", false, SlurmView::PoweringDownByPerson),
+            ("IDLE+CLOUD+COMPLETING+DRAIN+POWERING_DOWN", false, SlurmView::PoweringDownByPerson),
+            ("DOWN+CLOUD+COMPLETING+POWERING_DOWN", true, SlurmView::OffCompleting),
             ("IDLE+CLOUD+COMPLETING+POWERING_DOWN", false, SlurmView::OffCompleting),
             ("DOWN+CLOUD+POWERED_DOWN+NOT_RESPONDING", true, SlurmView::OffFailed),
             ("DOWN+CLOUD+COMPLETING+POWERED_DOWN", true, SlurmView::OffCompleting),
@@ -495,6 +499,21 @@ mod tests {
                 let (action, _) = decide_attempt(slurm, LeaseView::Free, state);
                 assert!(!destroys(action), "{slurm:?} {state:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_node_that_a_person_closed_is_never_set_back_while_its_vm_goes() {
+        let slurm = view("IDLE+CLOUD+DRAIN+POWERING_DOWN", false);
+        for standing in Standing::ALL {
+            for is_held in [false, true] {
+                let said = decide_node(slurm, LeaseView::Free, standing, is_held);
+                assert_eq!(said, (NodeAction::Leave, NodeReason::PersonDecides), "{standing:?}");
+            }
+        }
+        for state in [AttemptState::Intended, AttemptState::Accepted, AttemptState::Running] {
+            let said = decide_attempt(slurm, LeaseView::Free, state);
+            assert_eq!(said, (AttemptAction::Delete, AttemptReason::NobodyWaits), "{state:?}");
         }
     }
 
