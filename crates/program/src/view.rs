@@ -21,12 +21,13 @@ fn is_ours(text: &str, state: &NodeState) -> bool {
     let mut parts = text.split(BETWEEN).map(str::trim);
     let first = parts.next().unwrap_or_default();
     let rest: Vec<&str> = parts.collect();
-    if reason::parse_ours(first).is_some() {
-        // Whatever else slurmctld adds (too little memory, say) needs a person.
-        return rest.iter().all(|part| *part == RESUME_TIMEOUT);
+    // Whatever else slurmctld adds to our words (too little memory, say) needs a person.
+    let is_our_word = reason::parse_ours(first).is_some();
+    if is_our_word && rest.iter().all(|part| *part == RESUME_TIMEOUT) {
+        return true;
     }
-    // The reason of an earlier day stays on a healthy node, and slurmctld adds to it. A drain is a
-    // person's all the same.
+    // The reason of an earlier day, ours or not, stays on a healthy node, and slurmctld adds to it.
+    // A drain is a person's all the same.
     let is_timed_out = rest.last().copied().unwrap_or(first) == RESUME_TIMEOUT;
     is_timed_out && !state.has(&NodeFlag::Drain) && !state.has(&NodeFlag::Fail)
 }
@@ -43,7 +44,15 @@ mod tests {
         for (text, state, expected) in [
             (ours.to_owned(), down, true),
             (format!("{ours} : ResumeTimeout reached"), down, true),
+            (format!("{ours} : ResumeTimeout reached : ResumeTimeout reached"), drained, true),
+            (format!("{ours} : Low RealMemory"), down, false),
             (format!("{ours} : Low RealMemory"), drained, false),
+            (format!("{ours} : ResumeTimeout reached : Low RealMemory"), down, false),
+            (format!("{ours} : Low RealMemory : ResumeTimeout reached"), down, true),
+            (format!("{ours} : Low RealMemory : ResumeTimeout reached"), drained, false),
+            ("ResumeTimeout reached".to_owned(), drained, false),
+            ("ResumeTimeout reached".to_owned(), "DOWN+CLOUD+FAIL+POWERED_DOWN", false),
+            ("ResumeTimeout reached : Low RealMemory".to_owned(), down, false),
             ("ResumeTimeout reached".to_owned(), down, true),
             ("bad dimm : ResumeTimeout reached".to_owned(), down, true),
             ("bad dimm : ResumeTimeout reached".to_owned(), drained, false),

@@ -100,8 +100,9 @@ fn plain(text: &str) -> String {
         })
         .collect();
     let words: Vec<&str> = replaced.split(' ').filter(|word| !word.is_empty()).collect();
-    // slurmctld puts " : " between a reason and its own: a text of ours must not look like that.
-    words.join(" ").replace(" : ", ": ")
+    // slurmctld puts " : " between a reason and its own: no text of ours may look like that, nor
+    // when it stands behind our code or before slurmctld's words.
+    words.join(" ").replace(" :", ":").trim_start_matches([':', ' ']).to_owned()
 }
 
 #[cfg(test)]
@@ -155,6 +156,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_text_of_ours_looks_like_words_that_slurmctld_added() {
+        for (text, expected) in [
+            ("quota : none left", "quota: none left"),
+            ("a : : = b", "a::: b"),
+            ("= b", "b"),
+            (" : : ", "no details"),
+            ("ends in :", "ends in:"),
+        ] {
+            assert_eq!(reason("azure", text, None), format!("azslurm: azure: {expected}"));
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_becomes_one_harmless_line(
@@ -166,6 +180,8 @@ mod tests {
             prop_assert!(made.len() <= REASON_CHARS_MAX, "{}", made.len());
             let is_harmless = |b| (b' '..=b'~').contains(&b) && !b"\"'`\\=[]".contains(&b);
             prop_assert!(made.bytes().all(is_harmless), "{}", made);
+            let parts: Vec<_> = format!("{made} : x").split(" : ").map(str::to_owned).collect();
+            prop_assert_eq!(parts, [made.as_str(), "x"]);
             let ours = parse_ours(&made).unwrap();
             prop_assert_eq!(ours.next_try.is_some(), timed);
             let line = format!("NodeName=n1 State=DOWN Reason={made} [root@2026-11-21T01:51:12]");
