@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,14 +27,40 @@ pub struct AliveError {
     source: io::Error,
 }
 
-/// What root makes belongs to whom the folder around it belongs to: otherwise one pass by hand
-/// would lock SlurmUser's programs out.
-pub(crate) fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|_| nix::unistd::geteuid().is_root()) else {
-        return Ok(());
-    };
-    let owner = fs::metadata(folder)?;
-    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
+/// Opens with `options`, and makes the file if it is not there. What root makes belongs to whom the
+/// folder around it belongs to: otherwise one pass by hand would lock SlurmUser's programs out.
+pub(crate) fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    // Only what this very call has made, and by its descriptor: the folder's owner may have put a
+    // link there, and root must not give away the file that it leads to.
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            give_to_owner_of_folder(&file, path)?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => {
+            let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let made = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            give_to_owner_of_folder(&made, path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn give_to_owner_of_folder(made: &File, path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = fs::metadata(folder.unwrap_or(Path::new(".")))?;
+    if made.metadata()?.uid() == 0 && folder.uid() != 0 {
+        fchown(made, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
 }
 
 /// The proof that a holder lives: an open, locked file. Dropping it without handing it on ends the
@@ -50,18 +76,9 @@ impl Alive {
     pub fn begin(ledger: &Path, holder: &Holder) -> Result<Alive, AliveError> {
         let path = path_of(ledger, holder);
         let failed = |source| AliveError { path: path.clone(), holder: holder.clone(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            fs::create_dir_all(folder).map_err(failed)?;
-            give_to_owner_of_folder(folder).map_err(failed)?;
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .open(&path)
-            .map_err(failed)?;
-        give_to_owner_of_folder(&path).map_err(failed)?;
+        make_folder(&folder_of(ledger)).map_err(failed)?;
+        let file = open_or_make(OpenOptions::new().write(true).mode(0o640), &path);
+        let file = file.map_err(failed)?;
         file.try_lock().map_err(|error| failed(error.into()))?;
         Ok(Alive { file, path })
     }
@@ -173,6 +190,29 @@ mod tests {
             let made = fs::metadata(&path).unwrap();
             assert_eq!((made.uid(), made.gid()), (12_345, 12_346), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn root_gives_away_only_what_it_has_made() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("left out: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("secret");
+        fs::write(&target, "").unwrap();
+        let theirs = folder.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(12_345), Some(12_346)).unwrap();
+        let link = theirs.join("link");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let dangling = theirs.join("dangling");
+        let absent = folder.path().join("absent");
+        std::os::unix::fs::symlink(&absent, &dangling).unwrap();
+        drop(open_or_make(OpenOptions::new().append(true), &link).unwrap());
+        assert_eq!(fs::metadata(&target).unwrap().uid(), 0);
+        assert!(open_or_make(OpenOptions::new().append(true), &dangling).is_err());
+        assert!(!absent.exists(), "root makes nothing behind a link");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-use crate::alive::give_to_owner_of_folder;
+use crate::alive::open_or_make;
 
 /// Where lines go that were written before a config was read, when none could be.
 pub const FALLBACK_FOLDER: &str = "/var/log/azslurm";
@@ -98,12 +98,7 @@ fn ours_from(level: LevelFilter) -> Targets {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    let is_new = !path.exists();
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
-    if is_new {
-        give_to_owner_of_folder(path)?;
-    }
-    Ok(file)
+    open_or_make(OpenOptions::new().append(true), path)
 }
 
 /// Where lines go now.
@@ -215,5 +210,24 @@ mod tests {
         sink.change(Target::File(append_to(&path).unwrap()));
         (&sink).write_all(b"second\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+    }
+
+    #[test]
+    fn a_log_that_root_begins_belongs_to_the_owner_of_its_folder() {
+        use std::os::unix::fs::MetadataExt;
+
+        if !nix::unistd::geteuid().is_root() {
+            println!("left out: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(12_345), Some(12_346)).unwrap();
+        let path = folder.path().join("azslurm.log");
+        for line in ["first\n", "second\n"] {
+            append_to(&path).unwrap().write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+        let made = std::fs::metadata(&path).unwrap();
+        assert_eq!((made.uid(), made.gid()), (12_345, 12_346));
     }
 }
