@@ -1,6 +1,6 @@
 //! VMs of our nodes that the ledger does not know, or knows as ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use azslurm_azure::{Answer, Arm, Place, ProvisioningState, ResourceId, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason, NewAttempt};
@@ -85,12 +85,7 @@ async fn seen(arm: Arm, attempt: Attempt) -> Option<Attempt> {
 async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {
     let mut rows = Vec::new();
     for (_, arm, sites) in session.clients.doors() {
-        let subscriptions: BTreeSet<String> = sites
-            .iter()
-            .filter_map(|site| session.config.sites.get(*site))
-            .map(|site| site.subscription.clone())
-            .collect();
-        let subscriptions: Vec<String> = subscriptions.into_iter().collect();
+        let subscriptions = session.subscriptions_of(&sites);
         match arm.query_vms(&subscriptions, &session.config.cluster, Some(nodes)).await {
             Ok(listing) => {
                 if let Some(why) = &listing.incomplete_because {

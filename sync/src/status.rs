@@ -69,12 +69,7 @@ async fn ask_azure(session: &mut Session, unknown: &mut Vec<String>) -> BTreeMap
     }
     for (_, arm, sites) in session.clients.doors() {
         let names: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
-        let subscriptions: BTreeSet<String> = sites
-            .iter()
-            .filter_map(|site| session.config.sites.get(*site))
-            .map(|site| site.subscription.clone())
-            .collect();
-        let subscriptions: Vec<String> = subscriptions.into_iter().collect();
+        let subscriptions = session.subscriptions_of(&sites);
         match arm.query_vms(&subscriptions, &session.config.cluster, None).await {
             Ok(listing) => {
                 let why = listing.incomplete_because;

@@ -1,8 +1,10 @@
 //! What a program has open while it works.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use azslurm_core::SiteName;
 use azslurm_core::config::Config;
 use azslurm_ledger::{Holder, Lease, Ledger, LedgerError};
 use azslurm_slurm::Slurm;
@@ -62,6 +64,13 @@ impl Session {
         self.clients = Clients::new(&self.config).map_err(Stop::cannot_start)?;
         throttles::heed(&self.clients, &self.ledger).map_err(Stop::cannot_start)?;
         Ok(())
+    }
+
+    /// The subscriptions of some sites, each once.
+    pub fn subscriptions_of(&self, sites: &[&SiteName]) -> Vec<String> {
+        let sites = sites.iter().filter_map(|site| self.config.sites.get(*site));
+        let subscriptions: BTreeSet<&String> = sites.map(|site| &site.subscription).collect();
+        subscriptions.into_iter().cloned().collect()
     }
 
     /// All leases of `holder`, renewed for `errands::LEASE_FOR`; those that are lost are left out.
