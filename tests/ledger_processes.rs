@@ -161,6 +161,7 @@ fn new_attempt(node: &NodeName, number: i64) -> NewAttempt {
             resource_group: "g".into(),
             region: Region::new("westeurope").unwrap(),
             zone: None,
+            block: None,
         },
         sku: Sku::new("Standard_D4s_v5").unwrap(),
         is_spot: false,

@@ -267,6 +267,8 @@ fn hold(attempt: &Attempt, says: &AzureSays) -> Option<azslurm_core::hold::Hold>
         sku: &is.sku,
         nodeset: &is.nodeset,
         is_spot: is.is_spot,
+        image: "",
+        facts: None,
     };
     hold_of(&understand(None, says), says, &candidate, now())
 }
@@ -284,6 +286,7 @@ fn remember(
         text: hold.text.clone(),
         strikes: before.as_ref().map_or(1, |before| before.strikes.saturating_add(1)),
         since: before.as_ref().map_or_else(now, |before| before.since),
+        struck_at: hold.struck_at,
         until: before.map_or(hold.until, |before| before.until.max(hold.until)),
     })
 }

@@ -212,6 +212,7 @@ fn hold_unreadable(writer: &mut Writer<'_>, error: &texts::TextError) -> Result<
         text: chain_of(error),
         strikes: 1,
         since: at,
+        struck_at: at,
         until: at.plus(HOLD_UNREADABLE),
     })
 }

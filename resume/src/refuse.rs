@@ -37,6 +37,7 @@ pub async fn all(session: &mut Session, holder: &Holder, text: &str) -> Result<(
                 text: says.text.clone(),
                 strikes: 1,
                 since: at,
+                struck_at: at,
                 until: at.plus(HOLD_FOR),
             })?;
         }

@@ -365,6 +365,7 @@ ssh_public_key = "{KEY}"
                 resource_group: "hpc".to_owned(),
                 region: azslurm_core::config::Region::new("westeurope").unwrap(),
                 zone: None,
+                block: None,
             },
             sku: azslurm_core::config::Sku::new("Standard_D4s_v5").unwrap(),
             is_spot: false,

@@ -156,6 +156,7 @@ fn place_of(config: &Config, id: &ResourceId, preferred: &[SiteName]) -> Option<
             resource_group: site.resource_group.clone(),
             region: Region::new(site.region.as_str()).unwrap_or_else(|| site.region.clone()),
             zone: None,
+            block: None,
         })
     };
     let first = preferred.iter().filter_map(|name| config.sites.get_key_value(name)).find_map(of);

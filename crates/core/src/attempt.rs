@@ -17,6 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::block::Incarnation;
 use crate::config::{Region, Sku, Zone};
 use crate::{AttemptId, JobId, NodeName, NodesetName, SiteName, Timestamp, VmName};
 
@@ -261,6 +262,9 @@ pub struct AttemptPlace {
     pub region: Region,
     /// Zone, if any.
     pub zone: Option<Zone>,
+    /// The life of the block that the VM is part of, for nodesets with InfiniBand. Never together
+    /// with a zone.
+    pub block: Option<Incarnation>,
 }
 
 /// An attempt as the ledger holds it.

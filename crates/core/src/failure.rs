@@ -249,6 +249,8 @@ pub fn hold_of(
         scope,
         code: says.code.clone(),
         text: says.text.clone(),
+        strikes: 1,
+        struck_at: now,
         until: now.plus(failure.hold),
     };
     Some(hold)
@@ -263,7 +265,9 @@ fn scope_of(reach: Reach, candidate: &Candidate<'_>) -> HoldScope {
         (Reach::SkuHere, None) | (Reach::SkuSite, _) => {
             HoldScope::SkuSite(site.clone(), sku.clone())
         }
-        (Reach::SpotRegion, _) => HoldScope::SpotRegion(region.clone()),
+        (Reach::SpotRegion, _) => {
+            HoldScope::SpotRegion(candidate.place.subscription.to_ascii_lowercase(), region.clone())
+        }
         (Reach::Subnet, _) => HoldScope::Subnet(site.clone()),
         (Reach::Nodeset, _) => HoldScope::Nodeset(candidate.nodeset.clone()),
         (Reach::Site, _) => HoldScope::Site(site.clone()),
@@ -334,12 +338,20 @@ mod tests {
             resource_group: String::new(),
             region: crate::config::Region::new("westeurope").unwrap(),
             zone: None,
+            block: None,
         };
         let sku = Sku::new("Standard_D4s_v5").unwrap();
         let nodeset = "hpc".parse().unwrap();
         let node = "hpc-1".parse().unwrap();
-        let candidate =
-            Candidate { node: &node, place: &place, sku: &sku, nodeset: &nodeset, is_spot: false };
+        let candidate = Candidate {
+            node: &node,
+            place: &place,
+            sku: &sku,
+            nodeset: &nodeset,
+            is_spot: false,
+            image: "",
+            facts: None,
+        };
         let now = Timestamp::from_millis(0);
         let throttle = understand(Some(429), &says);
         assert_eq!(hold_of(&throttle, &says, &candidate, now), None);

@@ -1,13 +1,33 @@
 //! Holds: "not here until then", learned from refusals and shared by all programs through the
 //! ledger.
+//!
+//! ```text
+//! refused ──► closed until `until` ──► half open ──► over
+//!               ▲    grows with strikes    │ one candidate tries at a time
+//!               └──────── refused ─────────┤
+//!                                          └─ it succeeds ──► gone, strikes and all
+//! ```
+//!
+//! After the first refusal a hold simply ends. After several in a row it opens by half first: one
+//! candidate tries (the canary), and the others wait for what comes of it, so that a thousand
+//! waiting nodes do not collect a thousand refusals.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::Timestamp;
 use crate::attempt::AttemptPlace;
+use crate::block::BlockName;
 use crate::config::{Region, Sku, Zone};
+use crate::facts::{QUOTA_CORES, SkuFacts};
 use crate::{NodeName, NodesetName, SiteName};
+
+/// From this many refusals in a row on a hold opens by half first.
+const HALF_OPEN_STRIKES: u32 = 2;
+/// How long it stays half open if nobody tries: longer than nearly all VMs need to be provisioned
+/// (FACTS §1.4).
+const HALF_OPEN_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// What a hold covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +38,27 @@ pub enum HoldScope {
     SkuZone(SiteName, Zone, Sku),
     /// One size at a site.
     SkuSite(SiteName, Sku),
-    /// All Spot VMs of a region.
-    SpotRegion(Region),
+    /// A quota of cores of a subscription in a region: that of a family, or of all regular VMs
+    /// (`cores`). Covers sizes with as many vCPUs as were refused, or more.
+    Family {
+        /// Subscription id in lower case.
+        subscription: String,
+        /// Region.
+        region: Region,
+        /// The quota's name, `standardHBv3Family` or `cores`.
+        family: String,
+        /// vCPUs that were refused.
+        vcpus: u32,
+    },
+    /// All Spot VMs of a subscription in a region.
+    SpotRegion(String, Region),
+    /// A block at a site: where it stands there is no more room.
+    Block(BlockName, SiteName),
     /// A site's subnet.
     Subnet(SiteName),
-    /// A nodeset's own settings: its image, its account, its keys.
+    /// An image, by its reference in the config.
+    Image(String),
+    /// A nodeset's own settings: its account, its keys, its disks.
     Nodeset(NodesetName),
     /// A whole site.
     Site(SiteName),
@@ -34,8 +70,15 @@ impl fmt::Display for HoldScope {
             HoldScope::Node(node) => write!(f, "node:{node}"),
             HoldScope::SkuZone(site, zone, sku) => write!(f, "sku-zone:{site}/{zone}/{sku}"),
             HoldScope::SkuSite(site, sku) => write!(f, "sku-site:{site}/{sku}"),
-            HoldScope::SpotRegion(region) => write!(f, "spot-region:{region}"),
+            HoldScope::Family { subscription, region, family, vcpus } => {
+                write!(f, "family:{subscription}/{region}/{family}/{vcpus}")
+            }
+            HoldScope::SpotRegion(subscription, region) => {
+                write!(f, "spot-region:{subscription}/{region}")
+            }
+            HoldScope::Block(block, site) => write!(f, "block:{block}/{site}"),
             HoldScope::Subnet(site) => write!(f, "subnet:{site}"),
+            HoldScope::Image(image) => write!(f, "image:{image}"),
             HoldScope::Nodeset(nodeset) => write!(f, "nodeset:{nodeset}"),
             HoldScope::Site(site) => write!(f, "site:{site}"),
         }
@@ -57,6 +100,9 @@ impl FromStr for HoldScope {
 
 fn read_scope(text: &str) -> Option<HoldScope> {
     let (kind, rest) = text.split_once(':')?;
+    if kind == "image" {
+        return (!rest.is_empty()).then(|| HoldScope::Image(rest.to_owned()));
+    }
     let mut parts = rest.split('/');
     let first = parts.next()?;
     let scope = match kind {
@@ -67,13 +113,26 @@ fn read_scope(text: &str) -> Option<HoldScope> {
             Sku::new(parts.next()?)?,
         ),
         "sku-site" => HoldScope::SkuSite(first.parse().ok()?, Sku::new(parts.next()?)?),
-        "spot-region" => HoldScope::SpotRegion(Region::new(first)?),
+        "family" => HoldScope::Family {
+            subscription: word(first)?,
+            region: Region::new(parts.next()?)?,
+            family: word(parts.next()?)?,
+            vcpus: parts.next()?.parse().ok()?,
+        },
+        "spot-region" => HoldScope::SpotRegion(word(first)?, Region::new(parts.next()?)?),
+        "block" => HoldScope::Block(first.parse().ok()?, parts.next()?.parse().ok()?),
         "subnet" => HoldScope::Subnet(first.parse().ok()?),
         "nodeset" => HoldScope::Nodeset(first.parse().ok()?),
         "site" => HoldScope::Site(first.parse().ok()?),
         _word => return None,
     };
     parts.next().is_none().then_some(scope)
+}
+
+/// A subscription or a quota's name.
+fn word(text: &str) -> Option<String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (!text.is_empty() && text.chars().all(is_good)).then(|| text.to_owned())
 }
 
 /// One hold.
@@ -85,8 +144,36 @@ pub struct Hold {
     pub code: String,
     /// Azure's words.
     pub text: String,
-    /// When it ends.
+    /// How many times in a row it was refused.
+    pub strikes: u32,
+    /// The latest refusal.
+    pub struck_at: Timestamp,
+    /// When it ends, or opens by half.
     pub until: Timestamp,
+}
+
+/// How a hold stands at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HoldStanding {
+    /// Nothing that it covers is tried.
+    Closed,
+    /// One candidate may try at a time.
+    HalfOpen,
+    /// It holds nothing.
+    Over,
+}
+
+impl Hold {
+    /// How it stands `now`.
+    pub fn standing(&self, now: Timestamp) -> HoldStanding {
+        if now < self.until {
+            HoldStanding::Closed
+        } else if self.strikes >= HALF_OPEN_STRIKES && now < self.until.plus(HALF_OPEN_FOR) {
+            HoldStanding::HalfOpen
+        } else {
+            HoldStanding::Over
+        }
+    }
 }
 
 /// A place that a VM could be made at, with what holds can name of it.
@@ -94,7 +181,7 @@ pub struct Hold {
 pub struct Candidate<'a> {
     /// The node.
     pub node: &'a NodeName,
-    /// Site, region, zone.
+    /// Site, region, zone, block.
     pub place: &'a AttemptPlace,
     /// Size.
     pub sku: &'a Sku,
@@ -102,31 +189,52 @@ pub struct Candidate<'a> {
     pub nodeset: &'a NodesetName,
     /// Whether the VM would be Spot.
     pub is_spot: bool,
+    /// The image's reference ([`crate::config::Image::reference_text`]).
+    pub image: &'a str,
+    /// What is known of the size; without it no hold of a family covers the candidate.
+    pub facts: Option<&'a SkuFacts>,
 }
 
 impl HoldScope {
     /// Whether this scope covers `candidate`.
     pub fn covers(&self, candidate: &Candidate<'_>) -> bool {
-        let Candidate { node, place, sku, nodeset, is_spot } = *candidate;
+        let Candidate { node, place, sku, nodeset, is_spot, image, facts } = *candidate;
+        let is_subscription = |held: &str| held.eq_ignore_ascii_case(&place.subscription);
         match self {
             HoldScope::Node(held) => held == node,
             HoldScope::SkuZone(site, zone, held) => {
                 *site == place.site && Some(zone) == place.zone.as_ref() && held == sku
             }
             HoldScope::SkuSite(site, held) => *site == place.site && held == sku,
-            HoldScope::SpotRegion(region) => is_spot && *region == place.region,
+            HoldScope::Family { subscription, region, family, vcpus } => {
+                let counts = |facts: &SkuFacts| {
+                    let is_of = family == QUOTA_CORES || family.eq_ignore_ascii_case(&facts.family);
+                    is_of && facts.vcpus >= *vcpus
+                };
+                let is_here = is_subscription(subscription) && *region == place.region;
+                !is_spot && is_here && facts.is_some_and(counts)
+            }
+            HoldScope::SpotRegion(subscription, region) => {
+                is_spot && is_subscription(subscription) && *region == place.region
+            }
+            HoldScope::Block(block, site) => {
+                let held = place.block.as_ref().is_some_and(|life| life.block == *block);
+                held && *site == place.site
+            }
             HoldScope::Subnet(site) | HoldScope::Site(site) => *site == place.site,
+            HoldScope::Image(held) => held == image,
             HoldScope::Nodeset(held) => held == nodeset,
         }
     }
 }
 
-/// The hold that keeps `candidate` from being tried now: of several, the one that lasts longest.
+/// The hold that keeps `candidate` from being tried now: of several, one that is closed before one
+/// that is half open, and then the one that lasts longest.
 pub fn held<'a>(candidate: &Candidate<'_>, holds: &'a [Hold], now: Timestamp) -> Option<&'a Hold> {
     holds
         .iter()
-        .filter(|hold| now < hold.until && hold.scope.covers(candidate))
-        .max_by_key(|hold| hold.until)
+        .filter(|hold| hold.standing(now) != HoldStanding::Over && hold.scope.covers(candidate))
+        .max_by_key(|hold| (hold.standing(now) == HoldStanding::Closed, hold.until))
 }
 
 #[cfg(test)]
@@ -139,14 +247,29 @@ mod tests {
             "node:hpc-1",
             "sku-zone:west/1/Standard_D4s_v5",
             "sku-site:west/Standard_D4s_v5",
-            "spot-region:westeurope",
+            "family:s-1/westeurope/standardHBv3Family/120",
+            "spot-region:s-1/westeurope",
+            "block:hb-b2/west",
+            "image:/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/images/i",
+            "image:p:o:s:latest",
             "subnet:west",
             "nodeset:hpc",
             "site:west",
         ] {
             assert_eq!(text.parse::<HoldScope>().unwrap().to_string(), text);
         }
-        for text in ["", "site", "sku-site:west", "moon:west", "site:west/east", "sku-zone:w/1"] {
+        for text in [
+            "",
+            "site",
+            "sku-site:west",
+            "moon:west",
+            "site:west/east",
+            "sku-zone:w/1",
+            "image:",
+            "block:hb/west",
+            "family:s/westeurope/f/many",
+            "spot-region:westeurope",
+        ] {
             assert!(text.parse::<HoldScope>().is_err(), "{text:?}");
         }
     }
@@ -159,17 +282,27 @@ mod tests {
             resource_group: "g".to_owned(),
             region: Region::new("westeurope").unwrap(),
             zone: Zone::new("1"),
+            block: None,
         };
         let sku = Sku::new("Standard_D4s_v5").unwrap();
         let nodeset: NodesetName = "hpc".parse().unwrap();
         let node: NodeName = "hpc-1".parse().unwrap();
-        let regular =
-            Candidate { node: &node, place: &place, sku: &sku, nodeset: &nodeset, is_spot: false };
+        let regular = Candidate {
+            node: &node,
+            place: &place,
+            sku: &sku,
+            nodeset: &nodeset,
+            is_spot: false,
+            image: "",
+            facts: None,
+        };
         let spot = Candidate { is_spot: true, ..regular };
         let hold = |scope: &str, until| Hold {
             scope: scope.parse().unwrap(),
             code: "SkuNotAvailable".to_owned(),
             text: String::new(),
+            strikes: 1,
+            struck_at: Timestamp::from_millis(0),
             until: Timestamp::from_millis(until),
         };
         let holds = [
@@ -177,7 +310,7 @@ mod tests {
             hold("sku-site:west/Standard_D4s_v5", 30),
             hold("sku-zone:west/2/Standard_D4s_v5", 90),
             hold("site:east", 90),
-            hold("spot-region:westeurope", 60),
+            hold("spot-region:s/westeurope", 60),
         ];
         let until = |candidate: &Candidate<'_>, now| {
             held(candidate, &holds, Timestamp::from_millis(now)).map(|hold| hold.until.as_millis())

@@ -20,7 +20,7 @@ use crate::NodeName;
 
 mod fold;
 
-pub use fold::{fold, fold_set, fold_sorted};
+pub use fold::{fold, fold_set, fold_sorted, sorted_order};
 
 /// Slurm's own limit of one range (`MAX_RANGE` of hostlist.c): `n[1-65536]` is taken, `n[1-65537]`
 /// refused.

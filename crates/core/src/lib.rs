@@ -5,8 +5,10 @@
 //! around that, and `tests/layers.rs` holds the short list of outside crates that it may name.
 
 pub mod attempt;
+pub mod block;
 pub mod config;
 pub mod decide;
+pub mod facts;
 pub mod failure;
 pub mod hold;
 pub mod hostlist;

@@ -163,6 +163,7 @@ pub fn places(config: &Config, nodeset: &Nodeset) -> Vec<AttemptPlace> {
             resource_group: site.resource_group.clone(),
             region: site.region.clone(),
             zone,
+            block: None,
         };
         match nodeset.zones.as_slice() {
             [] => vec![place(None)],
@@ -181,11 +182,18 @@ pub fn held_everywhere<'a>(
     now: Timestamp,
 ) -> Option<&'a Hold> {
     let (name, nodeset) = config.nodeset_of(node)?;
-    let is_spot = is_spot(nodeset);
+    let (is_spot, image) = (nodeset.is_spot(), nodeset.image.reference_text());
     let mut first: Option<&Hold> = None;
     for place in places(config, nodeset) {
-        let candidate =
-            Candidate { node, place: &place, sku: &nodeset.sku, nodeset: name, is_spot };
+        let candidate = Candidate {
+            node,
+            place: &place,
+            sku: &nodeset.sku,
+            nodeset: name,
+            is_spot,
+            image: &image,
+            facts: None,
+        };
         let hold = held(&candidate, holds, now)?;
         first =
             Some(first.map_or(hold, |other| if other.until <= hold.until { other } else { hold }));
@@ -193,21 +201,22 @@ pub fn held_everywhere<'a>(
     first
 }
 
-fn is_spot(nodeset: &Nodeset) -> bool {
-    match nodeset.priority {
-        crate::config::Priority::Regular => false,
-        crate::config::Priority::Spot { .. } => true,
-    }
-}
-
 fn choose(
     node: &NodeName,
     (name, nodeset): (&NodesetName, &Nodeset),
     known: &Known<'_>,
 ) -> Result<AttemptPlace, Step> {
-    let is_spot = is_spot(nodeset);
+    let (is_spot, image) = (nodeset.is_spot(), nodeset.image.reference_text());
     let free = places(known.config, nodeset).into_iter().find(|place| {
-        let candidate = Candidate { node, place, sku: &nodeset.sku, nodeset: name, is_spot };
+        let candidate = Candidate {
+            node,
+            place,
+            sku: &nodeset.sku,
+            nodeset: name,
+            is_spot,
+            image: &image,
+            facts: None,
+        };
         held(&candidate, known.holds, known.now).is_none()
     });
     if let Some(place) = free {

@@ -73,6 +73,8 @@ impl World {
             scope: scope.parse().unwrap(),
             code: "SkuNotAvailable".to_owned(),
             text: "no room".to_owned(),
+            strikes: 1,
+            struck_at: NOW,
             until: NOW.plus(Duration::from_secs(seconds)),
         });
         self
@@ -260,7 +262,7 @@ proptest! {
             if let Step::Create(create) = step {
                 let candidate = azslurm_core::hold::Candidate {
                     node: &create.node, place: &create.place, sku: &create.spec.sku,
-                    nodeset: &create.nodeset, is_spot: false,
+                    nodeset: &create.nodeset, is_spot: false, image: "", facts: None,
                 };
                 prop_assert!(azslurm_core::hold::held(&candidate, &world.holds, NOW).is_none());
                 let known = world.attempts.iter().filter(|a| a.is.node == create.node);

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use azslurm_core::attempt::{
     Attempt, AttemptPlace, AttemptState, AzureSays, EndReason, NewAttempt,
 };
+use azslurm_core::block::{BlockName, Incarnation};
 use azslurm_core::config::{Region, Sku, Zone};
 use azslurm_core::{AttemptId, JobId, NodeName, SiteName, Timestamp, VmName};
 
@@ -21,7 +22,7 @@ macro_rules! select {
             "SELECT ",
             $before,
             " a.vm, a.node, a.attempt, a.nodeset, a.site, a.subscription, a.resource_group,
-              a.region, a.zone, a.sku, a.is_spot, a.body_hash, a.jobs, a.state, a.why,
+              a.region, a.zone, a.block, a.incarnation, a.sku, a.is_spot, a.body_hash, a.jobs, a.state, a.why,
               a.says_code, a.says_text, a.says_request_id, a.operation, a.request_id,
               a.generation, a.intended_at, a.settles_at, a.accepted_at, a.running_at,
               a.delete_intended_at, a.ended_at, a.changed_at ",
@@ -138,11 +139,11 @@ impl Writer<'_> {
         self.change(
             "writing an attempt",
             "INSERT INTO attempts (vm, node, attempt, nodeset, site, subscription, resource_group,
-                 region, zone, sku, is_spot, body_hash, jobs, state, why, says_code, says_text,
+                 region, zone, block, incarnation, sku, is_spot, body_hash, jobs, state, why, says_code, says_text,
                  says_request_id, operation, request_id, generation, intended_at, settles_at,
                  accepted_at, running_at, delete_intended_at, ended_at, changed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
             rusqlite::params![
                 vm.as_str(),
                 node.as_str(),
@@ -153,6 +154,8 @@ impl Writer<'_> {
                 place.resource_group,
                 place.region.as_str(),
                 place.zone.as_ref().map(Zone::as_str),
+                place.block.as_ref().map(|life| life.block.to_string()),
+                place.block.as_ref().map(|life| life.number.number()),
                 attempt.is.sku.as_str(),
                 attempt.is.is_spot,
                 attempt.is.body_hash,
@@ -249,12 +252,20 @@ fn read_new(cells: &mut Cells<'_>) -> Result<NewAttempt, LedgerError> {
             resource_group: cells.text("resource_group")?,
             region: cells.word("region", Region::new)?,
             zone: cells.word_or_null("zone", Zone::new)?,
+            block: read_block(cells)?,
         },
         sku: cells.word("sku", Sku::new)?,
         is_spot: cells.is("is_spot")?,
         body_hash: cells.text("body_hash")?,
         jobs: cells.word("jobs", |text| serde_json::from_str::<Vec<JobId>>(text).ok())?,
     })
+}
+
+fn read_block(cells: &mut Cells<'_>) -> Result<Option<Incarnation>, LedgerError> {
+    let block = cells.word_or_null("block", |text| text.parse::<BlockName>().ok())?;
+    let number = cells.number_or_null("incarnation", AttemptId::from_number)?;
+    cells.demand(block.is_some() == number.is_some(), "incarnation", || format!("{number:?}"))?;
+    Ok(block.zip(number).map(|(block, number)| Incarnation { block, number }))
 }
 
 fn read_says(cells: &mut Cells<'_>) -> Result<Option<AzureSays>, LedgerError> {

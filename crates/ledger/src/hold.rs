@@ -19,18 +19,31 @@ pub struct Hold {
     pub strikes: u32,
     /// Since when.
     pub since: Timestamp,
+    /// The latest refusal.
+    pub struck_at: Timestamp,
     /// Until when; from then on it does not hold, but its strikes are remembered until it is
     /// pruned.
     pub until: Timestamp,
 }
 
 impl Reader {
+    /// All holds, those that have ended too, by scope.
+    pub fn holds_all(&self) -> Result<Vec<Hold>, LedgerError> {
+        let query = Query {
+            doing: "reading holds",
+            table: "holds",
+            sql: "SELECT scope, code, text, strikes, since, struck_at, until FROM holds
+                  ORDER BY scope",
+        };
+        self.rows(&query, (), read)
+    }
+
     /// What holds `now`, by scope.
     pub fn holds(&self, now: Timestamp) -> Result<Vec<Hold>, LedgerError> {
         let query = Query {
             doing: "reading holds",
             table: "holds",
-            sql: "SELECT scope, code, text, strikes, since, until FROM holds
+            sql: "SELECT scope, code, text, strikes, since, struck_at, until FROM holds
                   WHERE until > ?1 ORDER BY scope",
         };
         self.rows(&query, (now.as_millis(),), read)
@@ -41,7 +54,7 @@ impl Reader {
         let query = Query {
             doing: "reading a hold",
             table: "holds",
-            sql: "SELECT scope, code, text, strikes, since, until FROM holds WHERE scope = ?1",
+            sql: "SELECT scope, code, text, strikes, since, struck_at, until FROM holds WHERE scope = ?1",
         };
         self.row(&query, (scope,), read)
     }
@@ -52,14 +65,15 @@ impl Writer<'_> {
     pub fn hold(&mut self, hold: &Hold) -> Result<(), LedgerError> {
         self.change(
             "writing a hold",
-            "INSERT OR REPLACE INTO holds (scope, code, text, strikes, since, until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO holds (scope, code, text, strikes, since, struck_at, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (
                 &hold.scope,
                 &hold.code,
                 &hold.text,
                 hold.strikes,
                 hold.since.as_millis(),
+                hold.struck_at.as_millis(),
                 hold.until.as_millis(),
             ),
         )?;
@@ -87,6 +101,7 @@ fn read(cells: &mut Cells<'_>) -> Result<Hold, LedgerError> {
         text: cells.text("text")?,
         strikes: cells.number("strikes", |number| u32::try_from(number).ok())?,
         since: cells.time("since")?,
+        struck_at: cells.time("struck_at")?,
         until: cells.time("until")?,
     })
 }
@@ -106,6 +121,7 @@ mod tests {
             text: "no room".into(),
             strikes: 1,
             since: at(0),
+            struck_at: at(0),
             until: at(10),
         };
         write(&mut ledger, |writer| writer.hold(&first));
@@ -129,6 +145,7 @@ mod tests {
             text: String::new(),
             strikes: 0,
             since: at(0),
+            struck_at: at(0),
             until: at(10),
         };
         write(&mut ledger, |writer| writer.hold(&hold));

@@ -17,9 +17,11 @@
 //!   [`azslurm_core::attempt::AttemptState::after`].
 
 mod attempt;
+mod block;
 mod budget;
 mod error;
 mod event;
+mod fact;
 mod hold;
 mod lease;
 mod open;
@@ -32,9 +34,11 @@ use std::path::Path;
 
 use rusqlite::{Transaction, TransactionBehavior};
 
+pub use block::Block;
 pub use budget::Budget;
 pub use error::LedgerError;
 pub use event::{EVENTS_SHOWN_DEFAULT, Event, EventFilter, ROWS_PRUNED_MAX};
+pub use fact::Fact;
 pub use hold::Hold;
 pub use lease::{Holder, HolderError, Lease, LeaseAnswer, LeaseAsk, LeaseRow, Take};
 pub use open::{BUSY_TIMEOUT, SCHEMA};

@@ -34,13 +34,14 @@ const WAL_TRY_PAUSE: Duration = Duration::from_millis(5);
 const STATEMENTS_CACHED: usize = 64;
 
 /// Migration N (from 1) brings schema N-1 to N. Released ones are never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The schema that this program writes: `user_version` of the file's header.
 pub const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// The tables of [`SCHEMA`].
-const TABLES: [&str; 6] = ["attempts", "blocks", "budgets", "events", "holds", "leases"];
+const TABLES: [&str; 7] = ["attempts", "blocks", "budgets", "events", "facts", "holds", "leases"];
 
 pub(crate) fn open(path: &Path) -> Result<Reader, LedgerError> {
     if !exists(path)? {
@@ -437,6 +438,7 @@ mod tests {
                 text: String::new(),
                 strikes: strikes + 1,
                 since: at(0),
+                struck_at: at(0),
                 until: at(1),
             })
         });

@@ -33,6 +33,7 @@ pub(crate) fn new_attempt(node_name: &str, number: i64) -> NewAttempt {
             resource_group: "rg-hpc".to_owned(),
             region: Region::new("westeurope").unwrap(),
             zone: Zone::new("2"),
+            block: None,
         },
         sku: Sku::new("Standard_D4s_v5").unwrap(),
         is_spot: true,

@@ -9,7 +9,14 @@ pub fn in_force(reader: &Reader, now: Timestamp) -> Result<Vec<Hold>, LedgerErro
     let rows = reader.holds(now)?;
     let read = |row: azslurm_ledger::Hold| {
         let scope = row.scope.parse::<HoldScope>().ok()?;
-        Some(Hold { scope, code: row.code, text: row.text, until: row.until })
+        Some(Hold {
+            scope,
+            code: row.code,
+            text: row.text,
+            strikes: row.strikes,
+            struck_at: row.struck_at,
+            until: row.until,
+        })
     };
     Ok(rows.into_iter().filter_map(read).collect())
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::nodeset::NamedNodes;
 use super::reader::{Place, Section};
-use super::types::{EvictionPolicy, Interconnect, Priority};
-use crate::NodeName;
+use super::types::{EvictionPolicy, Interconnect, Priority, Spill};
+use crate::block::BLOCK_NODES_MAX;
 use crate::hostlist::{self, fold_set};
 use crate::name::NODE_NAME_LENGTH_MAX;
+use crate::{NodeName, SiteName};
 
 /// How much of a folded list an error shows.
 const LIST_SHOWN_MAX: usize = 200;
@@ -70,6 +71,42 @@ pub(super) fn refuse_overlaps(root: &Section<'_>, nodesets: &[NamedNodes]) {
     }
 }
 
+/// `spill`. Several sites need a word of the operator's: data does not follow its jobs by itself.
+pub(super) fn spill(table: &Section<'_>, sites: Option<&[SiteName]>) -> Spill {
+    let choices = [("never", Spill::Never), ("next-site", Spill::NextSite)];
+    let has_several = sites.is_some_and(|sites| sites.len() > 1);
+    if has_several && !table.has("spill") {
+        table.fault(
+            "sites",
+            "names several, and without spill only the first is used: say spill = \"next-site\" \
+             to go on to the next when one is full, or spill = \"never\"",
+        );
+    }
+    table.choice("spill", &choices).unwrap_or(Spill::Never)
+}
+
+/// The block of each node, in the order of `nodes`; none without InfiniBand. Blocks follow the
+/// numbers in the names, whatever order the names sort in.
+pub(super) fn blocks(
+    table: &Section<'_>,
+    interconnect: Interconnect,
+    nodes: &[NodeName],
+) -> Vec<u32> {
+    let size = table.number("block_nodes", 1..=u64::from(BLOCK_NODES_MAX));
+    match interconnect {
+        Interconnect::None => Vec::new(),
+        Interconnect::Infiniband => {
+            let size =
+                size.map_or(BLOCK_NODES_MAX, |size| u32::try_from(size).expect("at most 200"));
+            let mut blocks = vec![0; nodes.len()];
+            for (rank, at) in hostlist::sorted_order(nodes).into_iter().enumerate() {
+                blocks[at] = u32::try_from(rank).expect("at most a million names") / size + 1;
+            }
+            blocks
+        }
+    }
+}
+
 /// The choices of a nodeset that exclude one another; what is wrong in itself is absent.
 pub(super) struct Choices {
     pub(super) interconnect: Interconnect,
@@ -96,14 +133,14 @@ pub(super) fn refuse_combinations(table: &Section<'_>, choices: &Choices) {
              zones; to have several places name several sites",
         );
     }
-    if is_infiniband && !is_spot && !choices.is_zonal {
-        // Blocks are a later work: VMs that are placed alone have no InfiniBand between them, and a
-        // job that finds out after an hour of waiting is worse than an error now.
+    if !is_infiniband && table.has("block_nodes") {
         table.fault(
-            "interconnect",
-            "\"infiniband\" is not built yet: VMs would be placed without InfiniBand between them; \
-             use \"none\" for jobs that do without",
+            "block_nodes",
+            "is for interconnect = \"infiniband\" only: nothing else has blocks",
         );
+    }
+    if is_infiniband && table.has("zone_policy") {
+        table.fault("zone_policy", "is for zones, which interconnect = \"infiniband\" cannot have");
     }
     if is_spot && table.has("capacity_reservation_group") {
         table.fault(

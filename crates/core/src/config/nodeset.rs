@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 
 use super::reader::{Place, Section};
 use super::service::rule;
+use super::site::CORES;
 use super::types::{
     EphemeralPlacement, EvictionPolicy, Image, Interconnect, Nodeset, OsDisk, Priority, TextSource,
+    ZonePolicy,
 };
 use super::{across, checks, keys};
 use crate::{NodeName, NodesetName, SiteName};
@@ -68,6 +70,9 @@ pub(super) fn nodesets(root: &Section<'_>) -> Option<BTreeMap<NodesetName, Nodes
 fn nodeset(table: &Section<'_>, sites: &[&str], nodes: Option<Vec<NodeName>>) -> Option<Nodeset> {
     let sites = table.needed_list("sites", |text| site_name(text, sites));
     let zones = table.list("zones", checks::zone);
+    let policies = [("pack", ZonePolicy::Pack), ("spread", ZonePolicy::Spread)];
+    let zone_policy = table.choice("zone_policy", &policies).unwrap_or(ZonePolicy::Pack);
+    let spill = across::spill(table, sites.as_deref());
     let sku = table.needed("sku", checks::sku);
     let kinds = [("none", Interconnect::None), ("infiniband", Interconnect::Infiniband)];
     let interconnect = table.choice("interconnect", &kinds).unwrap_or(Interconnect::None);
@@ -85,6 +90,8 @@ fn nodeset(table: &Section<'_>, sites: &[&str], nodes: Option<Vec<NodeName>>) ->
         is_ephemeral: os_disk.as_ref().is_some_and(|disk| disk.ephemeral.is_some()),
     };
     across::refuse_combinations(table, &choices);
+    let nodes = nodes.unwrap_or_default();
+    let blocks = across::blocks(table, interconnect, &nodes);
     let admin_username = table.checked("admin_username", checks::admin_username);
     let accelerated_networking = table.flag("accelerated_networking", true);
     let user_data_file = table.path("user_data_file");
@@ -93,9 +100,13 @@ fn nodeset(table: &Section<'_>, sites: &[&str], nodes: Option<Vec<NodeName>>) ->
         checks::id_of_kind("Microsoft.Compute/capacityReservationGroups"),
     );
     Some(Nodeset {
-        nodes: nodes.unwrap_or_default(),
+        nodes,
         sites: sites.unwrap_or_default(),
         zones: zones?,
+        zone_policy,
+        spill,
+        cores_max: table.number("cores_max", CORES),
+        blocks,
         sku: sku?,
         interconnect,
         priority: priority?,

@@ -1,12 +1,16 @@
 //! `[site.NAME]`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::reader::Section;
 use super::service::rule;
 use super::types::{Credential, ManagedIdentity, Site};
 use super::{checks, credential};
 use crate::SiteName;
+
+/// `cores_max` of a site or a nodeset: Azure's largest regions have less than ten million.
+pub(super) const CORES: RangeInclusive<u64> = 1..=10_000_000;
 
 /// All sites; `None` when something is wrong with one of them, or there is none.
 pub(super) fn sites(root: &Section<'_>) -> Option<BTreeMap<SiteName, Site>> {
@@ -63,6 +67,7 @@ fn site(table: &Section<'_>, shared: &Option<Credential>) -> Option<Site> {
         resource_group: resource_group?,
         subnet: subnet?,
         network_security_group,
+        cores_max: table.number("cores_max", CORES),
         credential: credential?,
     })
 }

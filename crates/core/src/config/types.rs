@@ -236,6 +236,8 @@ pub struct Site {
     pub subnet: String,
     /// `network_security_group`: resource id, for the NICs.
     pub network_security_group: Option<String>,
+    /// `cores_max`: vCPUs of all VMs of ours here together; `None`: as many as Azure has.
+    pub cores_max: Option<u64>,
     /// `[site.NAME.credential]`, else `[credential]`, else the system-assigned managed identity.
     pub credential: Credential,
 }
@@ -249,6 +251,15 @@ pub struct Nodeset {
     pub sites: Vec<SiteName>,
     /// `zones`: in order of preference; empty: regional VMs.
     pub zones: Vec<Zone>,
+    /// `zone_policy`. Default pack.
+    pub zone_policy: ZonePolicy,
+    /// `spill`. Default never.
+    pub spill: Spill,
+    /// `cores_max`: vCPUs of all VMs of this nodeset together; `None`: no limit of ours.
+    pub cores_max: Option<u64>,
+    /// The block of each node, parallel to `nodes`: from 1, in the order of the names, by
+    /// `block_nodes` nodes each. Empty without InfiniBand.
+    pub blocks: Vec<u32>,
     /// `sku`: VM size, `Standard_HB120rs_v3`.
     pub sku: Sku,
     /// `interconnect`. Default none.
@@ -328,6 +339,24 @@ word_type!(
     Sku
 );
 
+/// `zone_policy` of a nodeset: how the nodes of a request are laid over its zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZonePolicy {
+    /// All in the first zone that may be tried.
+    Pack,
+    /// Evenly over all zones that may be tried.
+    Spread,
+}
+
+/// `spill` of a nodeset: what happens when its first site is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spill {
+    /// Its VMs are made at its first site or not at all: where the data is.
+    Never,
+    /// The next site is tried.
+    NextSite,
+}
+
 /// `interconnect` of a nodeset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interconnect {
@@ -367,6 +396,50 @@ pub struct Image {
     pub reference: ImageReference,
     /// `image_plan = "publisher:product:name"`, for images that need a purchase plan.
     pub plan: Option<Plan>,
+}
+
+impl Image {
+    /// The reference as the config has it: what a hold of an image names.
+    pub fn reference_text(&self) -> String {
+        match &self.reference {
+            ImageReference::Id(id)
+            | ImageReference::SharedGallery(id)
+            | ImageReference::CommunityGallery(id) => id.clone(),
+            ImageReference::Urn { publisher, offer, sku, version } => {
+                format!("{publisher}:{offer}:{sku}:{version}")
+            }
+        }
+    }
+}
+
+impl Nodeset {
+    /// The sites that its VMs may be made at, in order of preference.
+    pub fn open_sites(&self) -> &[SiteName] {
+        match self.spill {
+            Spill::Never => &self.sites[..self.sites.len().min(1)],
+            Spill::NextSite => &self.sites,
+        }
+    }
+
+    /// The block of one of its nodes; `None` without InfiniBand, or for a node of another nodeset.
+    pub fn block_of(&self, node: &NodeName) -> Option<u32> {
+        let at = self.nodes.binary_search(node).ok()?;
+        self.blocks.get(at).copied()
+    }
+
+    /// The nodes of block `number`, in the order of their names.
+    pub fn nodes_of_block(&self, number: u32) -> impl Iterator<Item = &NodeName> {
+        let pairs = self.nodes.iter().zip(&self.blocks);
+        pairs.filter(move |(_, block)| **block == number).map(|(node, _)| node)
+    }
+
+    /// Whether its VMs are Spot.
+    pub fn is_spot(&self) -> bool {
+        match self.priority {
+            Priority::Regular => false,
+            Priority::Spot { .. } => true,
+        }
+    }
 }
 
 /// How an image is named.

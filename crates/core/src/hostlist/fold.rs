@@ -29,6 +29,14 @@ pub fn fold_set<'a>(names: impl IntoIterator<Item = &'a NodeName>) -> String {
     text_of(parted)
 }
 
+/// Where each of `names` comes when they are sorted as [`fold_sorted`] does: their indexes in that
+/// order.
+pub fn sorted_order(names: &[NodeName]) -> Vec<usize> {
+    let mut parted: Vec<(usize, Parted<'_>)> = names.iter().map(Parted::of).enumerate().collect();
+    parted.sort_by(|(_, left), (_, right)| left.order(right));
+    parted.into_iter().map(|(index, _)| index).collect()
+}
+
 /// The digits that a text ends with; empty if it does not end with one.
 pub(super) fn digits_at_end(text: &str) -> &str {
     let prefix = text.trim_end_matches(|c: char| c.is_ascii_digit());

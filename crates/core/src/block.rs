@@ -1,0 +1,161 @@
+//! Blocks: nodes of a nodeset that share one InfiniBand partition.
+//!
+//! Two VMs reach each other over InfiniBand only inside one availability set (FACTS §6.1). A
+//! block's nodes follow from their names and never change; where it stands does: each time it is
+//! filled anew it gets a new **incarnation**, a placement group and an availability set of its
+//! own, which live as long as any VM in them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::name::NameError;
+use crate::{AttemptId, ClusterName, NodesetName};
+
+/// Most VMs of an availability set (FACTS §6.1).
+pub const BLOCK_NODES_MAX: u32 = 200;
+/// So much of a cluster's or nodeset's name is part of a resource's name: Azure allows 80 characters
+/// for both kinds, and what tells them apart is the incarnation.
+const NAME_PART_MAX: usize = 24;
+
+/// A block: `hb-b1` is the first of nodeset `hb`. A leaf switch of Slurm's topology has this name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockName {
+    nodeset: NodesetName,
+    number: u32,
+}
+
+impl BlockName {
+    /// Block `number`, from 1, of a nodeset.
+    pub fn new(nodeset: NodesetName, number: u32) -> BlockName {
+        BlockName { nodeset, number }
+    }
+
+    /// Its nodeset.
+    pub fn nodeset(&self) -> &NodesetName {
+        &self.nodeset
+    }
+
+    /// Which block of its nodeset, from 1.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl fmt::Display for BlockName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-b{}", self.nodeset, self.number)
+    }
+}
+
+impl FromStr for BlockName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<BlockName, NameError> {
+        let wrong = || NameError {
+            what: "block",
+            found: text.chars().take(80).collect(),
+            rule: "a nodeset's name, \"-b\", and a number from 1",
+        };
+        let (nodeset, number) = text.rsplit_once("-b").ok_or_else(wrong)?;
+        let is_plain = !number.starts_with(['0', '+']);
+        let number = number.parse().ok().filter(|_| is_plain).ok_or_else(wrong)?;
+        Ok(BlockName { nodeset: nodeset.parse().map_err(|_| wrong())?, number })
+    }
+}
+
+/// One life of a block.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation {
+    /// The block.
+    pub block: BlockName,
+    /// Which of its lives: made as an attempt's number is, so that it grows with time and does not
+    /// repeat, also after the ledger was lost.
+    pub number: AttemptId,
+}
+
+impl Incarnation {
+    /// The name of its placement group and of its availability set.
+    pub fn resource_name(&self, cluster: &ClusterName) -> String {
+        let part = |name: &str| name.chars().take(NAME_PART_MAX).collect::<String>();
+        let (cluster, nodeset) = (part(cluster.as_str()), part(self.block.nodeset.as_str()));
+        format!("{cluster}-{nodeset}-b{}-{}", self.block.number, self.number)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.block, self.number)
+    }
+}
+
+/// What we know of an incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockState {
+    /// Committed to the ledger; its group and set may or may not be there.
+    Intended,
+    /// Group and set are there.
+    Made,
+    /// No VM is left in it and none will be made: group and set are to be deleted.
+    DeleteIntended,
+    /// Both are confirmed absent. An end.
+    Gone,
+}
+
+impl BlockState {
+    /// Every state, in the order of the life.
+    pub const ALL: [BlockState; 4] =
+        [BlockState::Intended, BlockState::Made, BlockState::DeleteIntended, BlockState::Gone];
+
+    /// The word in the ledger and in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            BlockState::Intended => "intended",
+            BlockState::Made => "made",
+            BlockState::DeleteIntended => "delete-intended",
+            BlockState::Gone => "gone",
+        }
+    }
+
+    /// The state with that word.
+    pub fn from_word(word: &str) -> Option<BlockState> {
+        BlockState::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// Whether VMs may still be made in it.
+    pub fn is_open(self) -> bool {
+        match self {
+            BlockState::Intended | BlockState::Made => true,
+            BlockState::DeleteIntended | BlockState::Gone => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_comes_back_from_its_name() {
+        for text in ["hb-b1", "hb-b-b12", "a-b1-b200"] {
+            assert_eq!(text.parse::<BlockName>().unwrap().to_string(), text);
+        }
+        for text in ["", "hb", "hb-b", "hb-b0", "hb-b01", "hb-bx", "-b1", "hb-b+1", "HB-b1"] {
+            assert!(text.parse::<BlockName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn resource_names_fit_into_azures_80_characters_and_differ_by_incarnation() {
+        let cluster: ClusterName = "c".repeat(40).parse().unwrap();
+        let block = BlockName::new("n".repeat(40).parse().unwrap(), u32::MAX);
+        let of = |number| {
+            let number = AttemptId::from_number(number).unwrap();
+            Incarnation { block: block.clone(), number }.resource_name(&cluster)
+        };
+        assert!(of(7).len() <= 80, "{}", of(7));
+        assert_ne!(of(7), of(8));
+        for state in BlockState::ALL {
+            assert_eq!(BlockState::from_word(state.word()), Some(state));
+        }
+    }
+}
