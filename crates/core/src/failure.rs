@@ -1,14 +1,33 @@
 //! What an error of Azure means: one table from HTTP status, innermost code, text and moment.
 //!
-//! Status first, then code, then (only for `OperationNotAllowed`) the text: a throttle and a quota
-//! refusal share that code, and the status tells them apart.
+//! ```text
+//! status 429 ──► a throttle, whatever the code (but for the codes of a dependency)
+//!    │ else
+//!    ▼
+//! code whose text decides ──► text.rs (quota.rs reads the numbers of a quota)
+//!    │ else
+//!    ▼
+//! code of the table ──► table.rs: kind, retry, hold, reach
+//!    │ else
+//!    ▼
+//! status: 401 and 403, 5xx ──► else: unknown, once more and then elsewhere
+//! ```
+//!
+//! This module only understands. It must never decide where a VM goes next; what a failure leaves
+//! behind for that is a [`Hold`].
+
+mod quota;
+mod table;
+mod text;
 
 use std::time::Duration;
 
 use crate::Timestamp;
 use crate::attempt::{AttemptPlace, AzureSays};
-use crate::config::Sku;
+use crate::facts::QUOTA_CORES;
 use crate::hold::{Candidate, Hold, HoldScope};
+
+pub use quota::{QuotaSays, quota_says};
 
 /// What kind of thing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +40,8 @@ pub enum FailureKind {
     Throttled,
     /// The request can never succeed as it is: a person must change something.
     Configuration,
-    /// Another operation runs on the resource, or a dependency is not ready.
+    /// Another operation runs on the resource, a dependency is not ready, or what was there a
+    /// moment ago is not.
     Conflict,
     /// Azure's own fault, or the guest did not report.
     Azure,
@@ -53,14 +73,65 @@ pub enum Reach {
     SkuHere,
     /// This size at this site, whatever the zone.
     SkuSite,
+    /// The cluster that the VM's block stands in, so that block at that site (FACTS §6.2); outside
+    /// a block as [`Reach::SkuHere`].
+    Cluster,
+    /// The quota of a family of cores: all sizes of the family with as many vCPUs or more, in the
+    /// subscription's part of the region.
+    Family,
+    /// The quota of all regular cores: all sizes with as many vCPUs or more, in the subscription's
+    /// part of the region.
+    Cores,
     /// All Spot VMs of the region.
     SpotRegion,
     /// The site's subnet.
     Subnet,
+    /// The image, wherever it is used.
+    Image,
     /// The nodeset's own settings.
     Nodeset,
     /// The whole site.
     Site,
+}
+
+/// What may be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Retry {
+    /// Another place, now; not what the failure reaches.
+    Elsewhere,
+    /// The same call for the same place, in seconds: an operation ends, a dependency gets ready.
+    Here,
+    /// The same call, after `Retry-After` (seconds where Azure does not say): nothing was refused.
+    Wait,
+    /// A new attempt at the same place, once; after a second failure elsewhere.
+    Once,
+    /// Nothing that the failure reaches, until a person has changed something. Beyond its reach
+    /// another place may do ([`Failure::may_go_elsewhere`]).
+    Never,
+}
+
+/// When Azure said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// A PUT (of a VM, an availability set, a placement group) or a DELETE was refused, with this
+    /// HTTP status. Nothing was done.
+    Put(u16),
+    /// The operation failed after it had been taken (HTTP 200 with status Failed), or the VM was
+    /// found in `Failed`. Also where the status of a refusal is not known any more.
+    Operation,
+    /// A question (a poll, a GET, a list) was refused with this HTTP status. It says little about
+    /// the thing that was asked about.
+    Poll(u16),
+}
+
+impl Moment {
+    /// The HTTP status, if it says anything.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Moment::Put(status) | Moment::Poll(status) => Some(status),
+            Moment::Operation => None,
+        }
+    }
 }
 
 /// An error of Azure, understood.
@@ -70,293 +141,155 @@ pub struct Failure {
     pub kind: FailureKind,
     /// How far it reaches: what is not tried again until the hold ends.
     pub reach: Reach,
-    /// For how long.
+    /// What may be done next.
+    pub retry: Retry,
+    /// For how long its hold lasts the first time.
     pub hold: Duration,
+    /// How long its hold becomes at most, when it is refused again and again.
+    pub hold_max: Duration,
 }
 
-/// Capacity comes back on its own; the first try after a refusal is made soon enough to matter for
-/// a queue.
-const HOLD_CAPACITY: Duration = Duration::from_secs(10 * 60);
-/// Quota falls when other VMs end.
-const HOLD_QUOTA: Duration = Duration::from_secs(5 * 60);
-/// A person has to change something; until then one try in a while shows whether it was done.
-const HOLD_CONFIGURATION: Duration = Duration::from_secs(15 * 60);
-/// Azure's faults pass.
-const HOLD_AZURE: Duration = Duration::from_secs(2 * 60);
-/// A dependency or another operation needs seconds.
-const HOLD_CONFLICT: Duration = Duration::from_secs(30);
+impl Failure {
+    /// Whether a place that the failure does not reach is worth a try now, without the same place
+    /// being tried again first.
+    pub fn may_go_elsewhere(&self) -> bool {
+        match (self.retry, self.reach) {
+            (Retry::Elsewhere, _) => true,
+            (Retry::Never, Reach::Vm | Reach::Nodeset | Reach::Image) => false,
+            (
+                Retry::Never,
+                Reach::SkuHere
+                | Reach::SkuSite
+                | Reach::Cluster
+                | Reach::Family
+                | Reach::Cores
+                | Reach::SpotRegion
+                | Reach::Subnet
+                | Reach::Site,
+            ) => true,
+            (Retry::Here | Retry::Wait | Retry::Once, _) => false,
+        }
+    }
+}
 
 /// Our own code: Resource Manager could not be reached, and nothing was sent.
 pub const CODE_UNREACHABLE: &str = "AzureUnreachable";
+/// Our own code: the site answers with nothing but faults of its own, or not at all.
+pub const CODE_UNAVAILABLE: &str = "AzureUnavailable";
 /// Our own code: no token could be had.
 pub const CODE_NO_TOKEN: &str = "NoToken";
 /// Our own code: a file that the nodeset names cannot be used.
 pub const CODE_CONFIG_UNREADABLE: &str = "ConfigUnreadable";
 /// Our own code: the VM that was being made is not there any more.
 pub const CODE_VANISHED: &str = "Vanished";
+/// Our own code: by Azure's usages the quota has no room, and nothing was sent.
+pub const CODE_QUOTA_AHEAD: &str = "QuotaWouldBeExceeded";
+/// Our own code: `cores_max` of the config has no room, and nothing was sent.
+pub const CODE_CAP: &str = "CoresMaxReached";
+/// Our own code: the nodeset wants InfiniBand and its size has none.
+pub const CODE_NOT_RDMA: &str = "SkuHasNoInfiniBand";
+/// Our own code: Azure does not offer the size to this subscription in this region.
+pub const CODE_NOT_OFFERED: &str = "SkuNotOffered";
+/// Our own code: another node of the same gang cannot come, so this one is of no use.
+pub const CODE_GANG: &str = "GangIncomplete";
+/// Our own code: decided otherwise before it was sent. It says nothing about anything.
+pub const CODE_RECALLED: &str = "Recalled";
 
-const CAPACITY: [&str; 5] = [
-    "AllocationFailed",
-    "ZonalAllocationFailed",
-    "OverconstrainedAllocationRequest",
-    "OverconstrainedZonalAllocationRequest",
-    "SpotPriceGreaterThanProvidedMaxPrice",
-];
+/// Understands what Azure said. Total: every status, code and text means something.
+pub fn understand(moment: Moment, says: &AzureSays) -> Failure {
+    let row = table::find(&says.code);
+    if moment.status() == Some(429) {
+        // Network says 429 where a dependency is not ready (FACTS §3.2); all else is a throttle,
+        // also with the code of a quota or of room.
+        let dependency = row.filter(|failure| failure.kind == FailureKind::Conflict);
+        return dependency.unwrap_or(table::THROTTLED);
+    }
+    text::understand(moment, says).or(row).unwrap_or_else(|| by_status(moment))
+}
 
-const NODESET_SETTINGS: [&str; 17] = [
-    "InvalidParameter",
-    "InvalidRequestFormat",
-    "InvalidRequestContent",
-    "BadRequest",
-    "ImageNotFound",
-    "GalleryImageNotFound",
-    "PlatformImageNotFound",
-    "VMMarketplaceInvalidInput",
-    "MarketplacePurchaseEligibilityFailed",
-    "AzureSpotVMNotSupportedInAvailabilitySet",
-    "AzureSpotFeatureNotEnabledForSubscription",
-    "AzureSpotIsNotSupportedForThisVMSize",
-    "MaxPriceValueInvalid",
-    "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines",
-    "VMPriorityCannotBeApplied",
-    "PropertyChangeNotAllowed",
-    "InvalidImageReference",
-];
-
-const SITE_SETTINGS: [&str; 10] = [
-    "AuthorizationFailed",
-    "LinkedAuthorizationFailed",
-    "AuthenticationFailed",
-    "InvalidAuthenticationToken",
-    "RequestDisallowedByPolicy",
-    "ParentResourceNotFound",
-    "ResourceGroupNotFound",
-    "ResourceGroupBeingDeleted",
-    "SubscriptionNotFound",
-    "SubscriptionNotRegistered",
-];
-
-const CONFLICT: [&str; 6] = [
-    "Conflict",
-    "AnotherOperationInProgress",
-    "RetryableError",
-    "RetryableErrorDueToAnotherOperation",
-    "ReferencedResourceNotProvisioned",
-    "NicReservedForAnotherVm",
-];
-
-const AZURE_FAULT: [&str; 8] = [
-    "InternalExecutionError",
-    "InternalServerError",
-    "NetworkingInternalOperationError",
-    "InternalOperationError",
-    "OSProvisioningTimedOut",
-    "OSProvisioningClientError",
-    "VMStartTimedOut",
-    "OperationPreempted",
-];
-
-/// Understands what Azure said. `status` is the HTTP status of a refusal; `None` for an error
-/// inside an operation (HTTP 200 with status Failed).
-pub fn understand(status: Option<u16>, says: &AzureSays) -> Failure {
-    let code = says.code.as_str();
-    if status == Some(429) && !CONFLICT.contains(&code) {
-        return Failure { kind: FailureKind::Throttled, reach: Reach::Vm, hold: HOLD_CONFLICT };
-    }
-    if CONFLICT.contains(&code) {
-        return Failure { kind: FailureKind::Conflict, reach: Reach::Vm, hold: HOLD_CONFLICT };
-    }
-    if let Some(failure) = understand_room(says) {
-        return failure;
-    }
-    if code == CODE_UNREACHABLE || code == CODE_NO_TOKEN {
-        return Failure { kind: FailureKind::Azure, reach: Reach::Site, hold: HOLD_AZURE };
-    }
-    if NODESET_SETTINGS.contains(&code) || code == CODE_CONFIG_UNREADABLE {
-        return configuration(Reach::Nodeset);
-    }
-    if SITE_SETTINGS.contains(&code) {
-        return configuration(Reach::Site);
-    }
-    if AZURE_FAULT.contains(&code) {
-        return Failure { kind: FailureKind::Azure, reach: Reach::Vm, hold: HOLD_AZURE };
-    }
-    match status {
-        Some(401 | 403) => configuration(Reach::Site),
-        Some(500..=599) => {
-            Failure { kind: FailureKind::Azure, reach: Reach::SkuHere, hold: HOLD_AZURE }
-        }
-        Some(_) | None => {
-            Failure { kind: FailureKind::Unknown, reach: Reach::Vm, hold: HOLD_AZURE }
-        }
+fn by_status(moment: Moment) -> Failure {
+    match moment {
+        Moment::Put(401 | 403) | Moment::Poll(401 | 403) => table::FORBIDDEN,
+        Moment::Put(408 | 500..=599) => table::FAULT_HERE,
+        // A question that Azure cannot answer is asked again (FACTS §2).
+        Moment::Poll(408 | 500..=599) => table::FAULT_OF_A_POLL,
+        Moment::Poll(404) => table::GONE,
+        Moment::Put(_) | Moment::Operation | Moment::Poll(_) => table::UNKNOWN,
     }
 }
 
-fn configuration(reach: Reach) -> Failure {
-    Failure { kind: FailureKind::Configuration, reach, hold: HOLD_CONFIGURATION }
+/// The longest that a hold with this code and text becomes. Of a code that only its status explains
+/// it is that of an unknown one.
+pub(crate) fn hold_max(code: &str, text: &str) -> Duration {
+    let says = AzureSays { code: code.to_owned(), text: text.to_owned(), request_id: None };
+    understand(Moment::Operation, &says).hold_max
 }
 
-/// Capacity, quota and addresses.
-fn understand_room(says: &AzureSays) -> Option<Failure> {
-    let code = says.code.as_str();
-    if CAPACITY.contains(&code) {
-        return Some(Failure {
-            kind: FailureKind::Capacity,
-            reach: Reach::SkuHere,
-            hold: HOLD_CAPACITY,
-        });
-    }
-    match code {
-        "SkuNotAvailable" => Some(Failure {
-            kind: FailureKind::Capacity,
-            reach: Reach::SkuHere,
-            hold: HOLD_CAPACITY,
-        }),
-        "OperationNotAllowed" | "QuotaExceeded" => Some(understand_quota(says)),
-        "SubnetIsFull" | "InsufficientSubnetSize" => {
-            Some(Failure { kind: FailureKind::Quota, reach: Reach::Subnet, hold: HOLD_QUOTA })
-        }
-        _other => None,
-    }
+/// What a person should know beyond Azure's words, if anything.
+pub fn advice(says: &AzureSays) -> Option<&'static str> {
+    let has_none = quota_says(&says.text).is_some_and(|quota| quota.limit == Some(0));
+    has_none.then_some("the quota is 0: ask Azure for quota, or take another size or region")
 }
 
-/// `OperationNotAllowed` is a quota refusal only by its text (FACTS §5); otherwise it is a conflict
-/// of states.
-fn understand_quota(says: &AzureSays) -> Failure {
-    let text = says.text.to_ascii_lowercase();
-    let is_quota = says.code == "QuotaExceeded"
-        || (text.contains("exceeding") && (text.contains("quota") || text.contains("cores")));
-    if !is_quota {
-        return Failure { kind: FailureKind::Conflict, reach: Reach::Vm, hold: HOLD_CONFLICT };
-    }
-    let reach = if text.contains("lowprioritycores") { Reach::SpotRegion } else { Reach::SkuSite };
-    Failure { kind: FailureKind::Quota, reach, hold: HOLD_QUOTA }
-}
-
-/// The hold that a failure of a VM at `candidate` leaves behind. A throttle says nothing about the
-/// place and leaves none: `None`.
+/// The hold that a failure of a VM at `candidate` leaves behind, as after its first refusal
+/// ([`Hold::after`] lets it grow). It always covers `candidate`. A throttle says nothing about the
+/// place, and neither does [`CODE_RECALLED`]: `None`.
 pub fn hold_of(
-    failure: &Failure,
+    moment: Moment,
     says: &AzureSays,
     candidate: &Candidate<'_>,
     now: Timestamp,
 ) -> Option<Hold> {
-    if failure.kind == FailureKind::Throttled {
+    let failure = understand(moment, says);
+    if failure.kind == FailureKind::Throttled || says.code == CODE_RECALLED {
         return None;
     }
-    let scope = scope_of(failure.reach, candidate);
-    let hold = Hold {
-        scope,
+    Some(Hold {
+        scope: scope_of(failure.reach, candidate),
         code: says.code.clone(),
         text: says.text.clone(),
         strikes: 1,
         struck_at: now,
         until: now.plus(failure.hold),
-    };
-    Some(hold)
+    })
 }
 
 fn scope_of(reach: Reach, candidate: &Candidate<'_>) -> HoldScope {
-    let AttemptPlace { site, region, zone, .. } = candidate.place;
-    let sku: &Sku = candidate.sku;
-    match (reach, zone) {
-        (Reach::Vm, _) => HoldScope::Node(candidate.node.clone()),
-        (Reach::SkuHere, Some(zone)) => HoldScope::SkuZone(site.clone(), zone.clone(), sku.clone()),
-        (Reach::SkuHere, None) | (Reach::SkuSite, _) => {
-            HoldScope::SkuSite(site.clone(), sku.clone())
+    let AttemptPlace { site, region, zone, block, subscription, .. } = candidate.place;
+    let sku_site = || HoldScope::SkuSite(site.clone(), candidate.sku.clone());
+    let sku_here = || match zone {
+        Some(zone) => HoldScope::SkuZone(site.clone(), zone.clone(), candidate.sku.clone()),
+        None => sku_site(),
+    };
+    // Quotas of cores are about regular VMs, and without facts nobody knows which sizes they cover.
+    let facts = candidate.facts.filter(|_| !candidate.is_spot);
+    let cores = |quota: &dyn Fn(&str) -> String| match facts {
+        Some(facts) => HoldScope::Family {
+            subscription: subscription.to_ascii_lowercase(),
+            region: region.clone(),
+            family: quota(&facts.family),
+            vcpus: facts.vcpus,
+        },
+        None => sku_site(),
+    };
+    match reach {
+        Reach::Vm => HoldScope::Node(candidate.node.clone()),
+        Reach::SkuHere => sku_here(),
+        Reach::SkuSite => sku_site(),
+        Reach::Cluster => match block {
+            Some(life) => HoldScope::Block(life.block.clone(), site.clone()),
+            None => sku_here(),
+        },
+        // Under the name that the SKU API has for it: by that a hold finds its candidates.
+        Reach::Family => cores(&str::to_owned),
+        Reach::Cores => cores(&|_| QUOTA_CORES.to_owned()),
+        Reach::SpotRegion if candidate.is_spot => {
+            HoldScope::SpotRegion(subscription.to_ascii_lowercase(), region.clone())
         }
-        (Reach::SpotRegion, _) => {
-            HoldScope::SpotRegion(candidate.place.subscription.to_ascii_lowercase(), region.clone())
-        }
-        (Reach::Subnet, _) => HoldScope::Subnet(site.clone()),
-        (Reach::Nodeset, _) => HoldScope::Nodeset(candidate.nodeset.clone()),
-        (Reach::Site, _) => HoldScope::Site(site.clone()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kind(status: Option<u16>, code: &str, text: &str) -> (FailureKind, Reach) {
-        let says = AzureSays { code: code.to_owned(), text: text.to_owned(), request_id: None };
-        let failure = understand(status, &says);
-        (failure.kind, failure.reach)
-    }
-
-    #[test]
-    fn a_throttle_and_a_quota_share_a_code_and_are_told_apart_by_the_status() {
-        let quota = "Operation could not be completed as it results in exceeding approved \
-                     standardHBv3Family Cores quota. Current Limit: 0";
-        let code = "OperationNotAllowed";
-        assert_eq!(kind(Some(429), code, quota), (FailureKind::Throttled, Reach::Vm));
-        assert_eq!(kind(Some(409), code, quota), (FailureKind::Quota, Reach::SkuSite));
-        let spot = "results in exceeding approved LowPriorityCores quota";
-        assert_eq!(kind(Some(409), code, spot), (FailureKind::Quota, Reach::SpotRegion));
-        let old = "Operation results in exceeding quota limits of Core";
-        assert_eq!(kind(Some(409), code, old), (FailureKind::Quota, Reach::SkuSite));
-        let other = "Managed disk cannot be changed while the VM is allocated";
-        assert_eq!(kind(Some(409), code, other), (FailureKind::Conflict, Reach::Vm));
-    }
-
-    #[test]
-    fn each_row_of_the_table_means_what_the_facts_say() {
-        use FailureKind as K;
-        let rows = [
-            (Some(409), "SkuNotAvailable", K::Capacity, Reach::SkuHere),
-            (None, "AllocationFailed", K::Capacity, Reach::SkuHere),
-            (None, "ZonalAllocationFailed", K::Capacity, Reach::SkuHere),
-            (None, "OverconstrainedAllocationRequest", K::Capacity, Reach::SkuHere),
-            (Some(400), "SubnetIsFull", K::Quota, Reach::Subnet),
-            (Some(429), "TooManyRequests", K::Throttled, Reach::Vm),
-            (Some(429), "SubscriptionRequestsThrottled", K::Throttled, Reach::Vm),
-            (Some(429), "RetryableError", K::Conflict, Reach::Vm),
-            (Some(409), "AnotherOperationInProgress", K::Conflict, Reach::Vm),
-            (Some(400), "NicReservedForAnotherVm", K::Conflict, Reach::Vm),
-            (None, "InternalExecutionError", K::Azure, Reach::Vm),
-            (None, "OSProvisioningTimedOut", K::Azure, Reach::Vm),
-            (Some(503), "", K::Azure, Reach::SkuHere),
-            (Some(400), "InvalidParameter", K::Configuration, Reach::Nodeset),
-            (Some(404), "ImageNotFound", K::Configuration, Reach::Nodeset),
-            (Some(403), "AuthorizationFailed", K::Configuration, Reach::Site),
-            (Some(403), "SomethingNew", K::Configuration, Reach::Site),
-            (Some(404), "ResourceGroupNotFound", K::Configuration, Reach::Site),
-            (Some(418), "BrandNewCode", K::Unknown, Reach::Vm),
-            (None, "BrandNewCode", K::Unknown, Reach::Vm),
-        ];
-        for (status, code, expected, reach) in rows {
-            assert_eq!(kind(status, code, ""), (expected, reach), "{status:?} {code}");
-        }
-    }
-
-    #[test]
-    fn a_throttle_never_holds_a_place() {
-        let says = AzureSays { code: "TooManyRequests".to_owned(), ..AzureSays::default() };
-        let place = AttemptPlace {
-            site: "west".parse().unwrap(),
-            subscription: String::new(),
-            resource_group: String::new(),
-            region: crate::config::Region::new("westeurope").unwrap(),
-            zone: None,
-            block: None,
-        };
-        let sku = Sku::new("Standard_D4s_v5").unwrap();
-        let nodeset = "hpc".parse().unwrap();
-        let node = "hpc-1".parse().unwrap();
-        let candidate = Candidate {
-            node: &node,
-            place: &place,
-            sku: &sku,
-            nodeset: &nodeset,
-            is_spot: false,
-            image: "",
-            facts: None,
-        };
-        let now = Timestamp::from_millis(0);
-        let throttle = understand(Some(429), &says);
-        assert_eq!(hold_of(&throttle, &says, &candidate, now), None);
-        let says = AzureSays { code: "AllocationFailed".to_owned(), ..says };
-        let hold = hold_of(&understand(None, &says), &says, &candidate, now).unwrap();
-        assert_eq!(hold.scope.to_string(), "sku-site:west/Standard_D4s_v5");
+        Reach::SpotRegion => sku_site(),
+        Reach::Subnet => HoldScope::Subnet(site.clone()),
+        Reach::Image if !candidate.image.is_empty() => HoldScope::Image(candidate.image.to_owned()),
+        Reach::Image | Reach::Nodeset => HoldScope::Nodeset(candidate.nodeset.clone()),
+        Reach::Site => HoldScope::Site(site.clone()),
     }
 }

@@ -12,6 +12,8 @@
 //! candidate tries (the canary), and the others wait for what comes of it, so that a thousand
 //! waiting nodes do not collect a thousand refusals.
 
+mod growth;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +24,8 @@ use crate::block::BlockName;
 use crate::config::{Region, Sku, Zone};
 use crate::facts::{QUOTA_CORES, SkuFacts};
 use crate::{NodeName, NodesetName, SiteName};
+
+pub use growth::{CODE_OPERATOR, ended_by_success};
 
 /// From this many refusals in a row on a hold opens by half first.
 const HALF_OPEN_STRIKES: u32 = 2;
@@ -116,7 +120,7 @@ fn read_scope(text: &str) -> Option<HoldScope> {
         "family" => HoldScope::Family {
             subscription: word(first)?,
             region: Region::new(parts.next()?)?,
-            family: word(parts.next()?)?,
+            family: quota_name(parts.next()?)?,
             vcpus: parts.next()?.parse().ok()?,
         },
         "spot-region" => HoldScope::SpotRegion(word(first)?, Region::new(parts.next()?)?),
@@ -129,10 +133,15 @@ fn read_scope(text: &str) -> Option<HoldScope> {
     parts.next().is_none().then_some(scope)
 }
 
-/// A subscription or a quota's name.
+/// A subscription.
 fn word(text: &str) -> Option<String> {
     let is_good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (!text.is_empty() && text.chars().all(is_good)).then(|| text.to_owned())
+}
+
+/// A quota's name; some hold spaces: `Standard NDASv4_A100 Family`.
+fn quota_name(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
 }
 
 /// One hold.
@@ -248,6 +257,7 @@ mod tests {
             "sku-zone:west/1/Standard_D4s_v5",
             "sku-site:west/Standard_D4s_v5",
             "family:s-1/westeurope/standardHBv3Family/120",
+            "family:s-1/westeurope/Standard NDASv4_A100 Family/96",
             "spot-region:s-1/westeurope",
             "block:hb-b2/west",
             "image:/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/images/i",
@@ -268,6 +278,7 @@ mod tests {
             "image:",
             "block:hb/west",
             "family:s/westeurope/f/many",
+            "family:s/westeurope//4",
             "spot-region:westeurope",
         ] {
             assert!(text.parse::<HoldScope>().is_err(), "{text:?}");

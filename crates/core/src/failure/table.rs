@@ -1,0 +1,244 @@
+//! The table of codes. A reviewer reads two things: what an outcome means ([`ROOM`] and its
+//! neighbours), and which code has which outcome and how far it reaches ([`ROWS`]).
+//!
+//! Codes whose text decides are not here but in `text.rs`: `BadRequest`, `InvalidParameter`,
+//! `InvalidResourceReference`, `LinkedInvalidPropertyId`, `NotFound`, `OperationNotAllowed`,
+//! `QuotaExceeded`, `ResourceNotFound`, `ResourceQuotaExceeded`, `SkuNotAvailable`.
+//!
+//! The last column of a row says where the code is from:
+//!
+//! | word | source |
+//! | --- | --- |
+//! | F2, F3, F4, F5 | FACTS §2, §3, §4, §5 |
+//! | vm | Microsoft support, "Azure VM error messages" |
+//! | arm | Microsoft, "Troubleshoot common Azure deployment errors", 04/2023 |
+//! | spot | Microsoft, "Error messages for Azure Spot VMs" |
+//! | old | Microsoft, "Service Management status and error codes" |
+//! | svc | the list of ARM's and providers' codes in a service of Microsoft's, package `armerror` |
+//! | aro | `Azure/ARO-RP`, `pkg/util/azureerrors` |
+//! | seen | reports of users in several public repositories |
+//! | us | our own code |
+
+use std::time::Duration;
+
+use super::{Failure, FailureKind as Kind, Reach, Retry};
+
+/// What a code means, apart from how far it reaches.
+#[derive(Clone, Copy)]
+pub(super) struct Outcome {
+    kind: Kind,
+    retry: Retry,
+    hold: Duration,
+    hold_max: Duration,
+}
+
+impl Outcome {
+    pub(super) const fn reaching(self, reach: Reach) -> Failure {
+        let Outcome { kind, retry, hold, hold_max } = self;
+        Failure { kind, reach, retry, hold, hold_max }
+    }
+}
+
+/// `(first, most)` in seconds: how long a hold lasts after the first refusal, and after many.
+const fn outcome(kind: Kind, retry: Retry, (first, most): (u64, u64)) -> Outcome {
+    let (hold, hold_max) = (Duration::from_secs(first), Duration::from_secs(most));
+    Outcome { kind, retry, hold, hold_max }
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+/// Capacity comes back on its own. Karpenter waits 1 h after an allocation failure (FACTS §5), from
+/// the first one; we begin sooner, because a queue waits and one canary costs one refusal, and end
+/// at twice as long.
+pub(super) const ROOM: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, (10 * MINUTE, 2 * HOUR));
+/// Spot prices move slowly: "retry in an hour" (FACTS §5).
+const PRICE: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, (HOUR, 4 * HOUR));
+/// Quota falls when other VMs end, also those of other people. Karpenter waits 10 min, so that all
+/// smaller sizes have been tried before; a hold of ours covers only the sizes that do not fit.
+pub(super) const QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, (5 * MINUTE, HOUR));
+/// A quota of 0 comes only from a person; so does Karpenter wait 1 h.
+pub(super) const ZERO_QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, (15 * MINUTE, HOUR));
+/// A person has to change something; one try in a while shows whether it was done, and nobody waits
+/// for more than an hour after it.
+pub(super) const PERSON: Outcome = outcome(Kind::Configuration, Retry::Never, (15 * MINUTE, HOUR));
+/// Another operation, or a dependency that is not ready: seconds, as a NIC that is held for 180 s.
+pub(super) const CONFLICT: Outcome = outcome(Kind::Conflict, Retry::Here, (30, 5 * MINUTE));
+/// What stands under the VM's name is not what we meant, or is gone: the next attempt has a name of
+/// its own.
+const ANEW: Outcome = outcome(Kind::Conflict, Retry::Once, (30, 5 * MINUTE));
+/// The block that the VM was meant for is not there any more: it is filled anew, as another life.
+pub(super) const VANISHED: Outcome = outcome(Kind::Conflict, Retry::Elsewhere, (30, 5 * MINUTE));
+/// Azure's faults pass; Azure's outages last longer than minutes.
+const FAULT: Outcome = outcome(Kind::Azure, Retry::Once, (2 * MINUTE, 30 * MINUTE));
+/// A site that cannot be used from here: another place is not touched by that.
+const AWAY: Outcome = outcome(Kind::Azure, Retry::Elsewhere, (2 * MINUTE, 30 * MINUTE));
+/// No hold comes of a throttle; the length is what to wait where Azure does not say.
+const LATER: Outcome = outcome(Kind::Throttled, Retry::Wait, (30, 5 * MINUTE));
+
+/// A status of 429.
+pub(super) const THROTTLED: Failure = LATER.reaching(Reach::Vm);
+/// A status of 401 or 403 with a code that we do not know.
+pub(super) const FORBIDDEN: Failure = PERSON.reaching(Reach::Site);
+/// A status of 5xx with a code that we do not know, for a PUT.
+pub(super) const FAULT_HERE: Failure = FAULT.reaching(Reach::SkuHere);
+/// The same for a question.
+pub(super) const FAULT_OF_A_POLL: Failure =
+    outcome(Kind::Azure, Retry::Here, (2 * MINUTE, 30 * MINUTE)).reaching(Reach::Vm);
+/// What was asked about is not there.
+pub(super) const GONE: Failure = ANEW.reaching(Reach::Vm);
+/// Anything else: as Azure's fault (FACTS §5).
+pub(super) const UNKNOWN: Failure =
+    outcome(Kind::Unknown, Retry::Once, (2 * MINUTE, 30 * MINUTE)).reaching(Reach::Vm);
+
+/// Code, meaning, how far it reaches, where it is from.
+type Row = (&'static str, Outcome, Reach, &'static str);
+
+/// Sorted by code without case. A star stands for any end, or any beginning, of a code; a row
+/// without a star goes before.
+const ROWS: [Row; 127] = [
+    ("*CountLimitReached", QUOTA, Reach::Site, "svc"),
+    ("AllocationFailed", ROOM, Reach::Cluster, "F5"),
+    ("AnotherOperationInProgress", CONFLICT, Reach::Vm, "F5"),
+    ("AppendPoliciesFieldsExist", PERSON, Reach::Site, "svc"),
+    ("ApplicationGatewaySubnetCannotBeUsedByOtherResources", PERSON, Reach::Subnet, "svc"),
+    ("AttachDiskWhileBeingDetached", CONFLICT, Reach::Vm, "vm"),
+    ("AuthenticationFailed", PERSON, Reach::Site, "old"),
+    ("AuthorizationFailed", PERSON, Reach::Site, "F5"),
+    ("AvailabilityZoneNotSupported", PERSON, Reach::SkuHere, "seen"),
+    ("AzureSpotFeatureNotEnabledForSubscription", PERSON, Reach::SpotRegion, "F5"),
+    ("AzureSpotIsNotSupportedForThisAPIVersion", PERSON, Reach::Nodeset, "spot"),
+    ("AzureSpotIsNotSupportedForThisVMSize", PERSON, Reach::Nodeset, "F5"),
+    ("AzureSpotVMNotSupportedInAvailabilitySet", PERSON, Reach::Nodeset, "F5"),
+    ("AzureSpotVMNotSupportedInVmssWithVMOrchestrationMode", PERSON, Reach::Nodeset, "F5"),
+    (super::CODE_UNAVAILABLE, AWAY, Reach::Site, "us"),
+    (super::CODE_UNREACHABLE, AWAY, Reach::Site, "us"),
+    ("Canceled", CONFLICT, Reach::Vm, "svc"),
+    ("CanceledAndSupersededDueToAnotherOperation", CONFLICT, Reach::Vm, "svc"),
+    (super::CODE_CONFIG_UNREADABLE, PERSON, Reach::Nodeset, "us"),
+    ("Conflict", CONFLICT, Reach::Vm, "F5"),
+    ("ConflictingAppendPolicies", PERSON, Reach::Site, "svc"),
+    ("ConflictingUserInput", PERSON, Reach::Nodeset, "vm"),
+    (super::CODE_CAP, QUOTA, Reach::Vm, "us"),
+    ("CustomerDeniedServicePlanAccess", PERSON, Reach::Image, "svc"),
+    ("DeploymentFailed", FAULT, Reach::Vm, "F2"),
+    ("DiagnosticsOperationInternalError", FAULT, Reach::Vm, "vm"),
+    ("DiskEncryption*", PERSON, Reach::Nodeset, "vm"),
+    ("DiskEncryptionSet", PERSON, Reach::Nodeset, "svc"),
+    ("DiskImageNotReady", CONFLICT, Reach::Image, "vm"),
+    ("DiskPreparationError", FAULT, Reach::Vm, "vm"),
+    ("DiskProcessingError", FAULT, Reach::Vm, "vm"),
+    ("EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", PERSON, Reach::Nodeset, "F5"),
+    ("ExpiredAuthenticationToken", PERSON, Reach::Site, "seen"),
+    ("FailedIdentityOperation", PERSON, Reach::Nodeset, "seen"),
+    ("GalleryImageNotFound", PERSON, Reach::Image, "F5"),
+    (super::CODE_GANG, ROOM, Reach::Vm, "us"),
+    ("ImageBlobNotFound", PERSON, Reach::Image, "vm"),
+    ("ImageNotFound", PERSON, Reach::Image, "F5"),
+    ("IncorrectImageBlobType", PERSON, Reach::Image, "vm"),
+    ("InsufficientCapacity", ROOM, Reach::SkuHere, "F4"),
+    ("InsufficientSubnetSize", QUOTA, Reach::Subnet, "F5"),
+    ("InternalError", FAULT, Reach::Vm, "old"),
+    ("InternalExecutionError", FAULT, Reach::Vm, "F5"),
+    ("InternalOperationError", FAULT, Reach::Vm, "F5"),
+    ("InternalServerError", FAULT, Reach::Vm, "F5"),
+    ("InvalidAuthenticationToken", PERSON, Reach::Site, "seen"),
+    ("InvalidAuthenticationTokenTenant", PERSON, Reach::Site, "arm"),
+    ("InvalidPolicyParameters", PERSON, Reach::Site, "svc"),
+    ("InvalidRequestContent", PERSON, Reach::Nodeset, "arm"),
+    ("InvalidRequestFormat", PERSON, Reach::Nodeset, "F5"),
+    ("InvalidResourceLocation", ANEW, Reach::Vm, "seen"),
+    ("InvalidSubscriptionRegistrationState", PERSON, Reach::Site, "arm"),
+    ("KeyVaultAccessForbidden", PERSON, Reach::Nodeset, "svc"),
+    ("LinkedAuthorizationFailed", PERSON, Reach::Site, "F5"),
+    ("LocationNotAvailableForResourceType", PERSON, Reach::Site, "seen"),
+    ("LocationRequired", PERSON, Reach::Site, "arm"),
+    ("MarketplacePurchaseEligibilityFailed", PERSON, Reach::Image, "F5"),
+    ("MaxPriceChangeNotAllowed", ANEW, Reach::Vm, "spot"),
+    ("MaxPriceChangeNotAllowedForAllocatedVMs", ANEW, Reach::Vm, "spot"),
+    ("MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines", PERSON, Reach::Nodeset, "spot"),
+    ("MaxPriceValueInvalid", PERSON, Reach::Nodeset, "F5"),
+    ("MissingRegistrationForLocation", PERSON, Reach::Site, "arm"),
+    ("MissingRegistrationForType", PERSON, Reach::Site, "svc"),
+    ("MissingSubscriptionRegistration", PERSON, Reach::Site, "arm"),
+    ("MultipleErrorsOccurred", FAULT, Reach::Vm, "F2"),
+    ("NetworkingInternalOperationError", FAULT, Reach::Vm, "F5"),
+    ("NicReservedForAnotherVm", CONFLICT, Reach::Vm, "F5"),
+    ("NoRegisteredProviderFound", PERSON, Reach::Site, "arm"),
+    ("NotAvailableForSubscription", PERSON, Reach::SkuSite, "aro"),
+    (super::CODE_NO_TOKEN, AWAY, Reach::Site, "us"),
+    ("NotSupported", PERSON, Reach::Nodeset, "vm"),
+    ("OperationPreempted", CONFLICT, Reach::Vm, "F5"),
+    ("OperationTimedOut", FAULT, Reach::Vm, "old"),
+    ("OSProvisioning*", FAULT, Reach::Image, "F5"),
+    ("OverconstrainedAllocationRequest", ROOM, Reach::Cluster, "F5"),
+    ("OverconstrainedZonalAllocationRequest", ROOM, Reach::SkuHere, "F5"),
+    ("ParentResourceNotFound", PERSON, Reach::Site, "F5"),
+    ("PlatformImageNotFound", PERSON, Reach::Image, "seen"),
+    ("PropertyChangeNotAllowed", ANEW, Reach::Vm, "F5"),
+    (super::CODE_QUOTA_AHEAD, QUOTA, Reach::Vm, "us"),
+    ("ReadOnlyDisabledSubscription", PERSON, Reach::Site, "svc"),
+    (super::CODE_RECALLED, ANEW, Reach::Vm, "us"),
+    ("ReferencedResourceNotProvisioned", CONFLICT, Reach::Vm, "F5"),
+    ("RegionDoesNotAllowProvisioning", PERSON, Reach::Site, "arm"),
+    ("RequestDisallowedByAzure", PERSON, Reach::Site, "seen"),
+    ("RequestDisallowedByPolicy", PERSON, Reach::Site, "F5"),
+    ("ReservedResourceName", PERSON, Reach::Vm, "arm"),
+    ("ResourceDeploymentFailure", FAULT, Reach::Vm, "F2"),
+    ("ResourceGroupBeingDeleted", PERSON, Reach::Site, "F5"),
+    ("ResourceGroupNotFound", PERSON, Reach::Site, "F5"),
+    ("ResourceGroupQuotaExceeded", QUOTA, Reach::Site, "svc"),
+    ("ResourceNotPermittedOnDelegatedSubnet", PERSON, Reach::Subnet, "svc"),
+    ("ResourceOperationFailure", FAULT, Reach::Vm, "F2"),
+    ("ResourcePurchaseValidationFailed", PERSON, Reach::Image, "seen"),
+    ("ResourceReadFailed", LATER, Reach::Vm, "F3"),
+    ("ResourceRequestsThrottled", LATER, Reach::Vm, "F5"),
+    ("ResourcesBeingMoved", CONFLICT, Reach::Site, "svc"),
+    ("ResourceUpdateBlockedOnPlatformUpdate", CONFLICT, Reach::Vm, "vm"),
+    ("RetryableError", CONFLICT, Reach::Vm, "F5"),
+    ("RetryableErrorDueToAnotherOperation", CONFLICT, Reach::Vm, "F5"),
+    ("ScopeLocked", PERSON, Reach::Site, "svc"),
+    ("ServerBusy", FAULT, Reach::SkuHere, "old"),
+    ("ServerTimeout", FAULT, Reach::Vm, "F2"),
+    (super::CODE_NOT_RDMA, PERSON, Reach::Nodeset, "us"),
+    (super::CODE_NOT_OFFERED, PERSON, Reach::SkuSite, "us"),
+    ("SpotPriceGreaterThanProvidedMaxPrice", PRICE, Reach::Nodeset, "F5"),
+    ("StorageAccountOperationInternalError", FAULT, Reach::Vm, "vm"),
+    ("SubnetIsFull", QUOTA, Reach::Subnet, "F5"),
+    ("SubnetWithExternalResourcesCannotBeUsedByOtherResources", PERSON, Reach::Subnet, "svc"),
+    ("SubscriptionDisabled", PERSON, Reach::Site, "old"),
+    ("SubscriptionNotAuthorizedForImage", PERSON, Reach::Image, "vm"),
+    ("SubscriptionNotFound", PERSON, Reach::Site, "arm"),
+    ("SubscriptionNotRegistered", PERSON, Reach::Site, "svc"),
+    ("SubscriptionRequestsThrottled", LATER, Reach::Vm, "F5"),
+    ("Throttled", LATER, Reach::Vm, "svc"),
+    ("TooManyRequests", LATER, Reach::Vm, "F5"),
+    (super::CODE_VANISHED, ANEW, Reach::Vm, "us"),
+    ("VHDSizeInvalid", PERSON, Reach::Nodeset, "vm"),
+    ("VMAgentStatusCommunicationError", FAULT, Reach::Vm, "vm"),
+    ("VMArtifactRepositoryInternalError", FAULT, Reach::Vm, "vm"),
+    ("VMExtension*", FAULT, Reach::Vm, "F5"),
+    ("VMMarketplaceInvalidInput", PERSON, Reach::Nodeset, "F5"),
+    ("VMNotFound", ANEW, Reach::Vm, "vm"),
+    ("VMPriorityCannotBeApplied", PERSON, Reach::Nodeset, "F5"),
+    ("VMSizeIsNotPermittedToEnableAcceleratedNetworking*", PERSON, Reach::Nodeset, "seen"),
+    ("VMStartTimedOut", FAULT, Reach::Image, "F5"),
+    ("ZonalAllocationFailed", ROOM, Reach::SkuHere, "F5"),
+];
+
+/// The row of a code; one without a star first.
+pub(super) fn find(code: &str) -> Option<Failure> {
+    let exact = ROWS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(code));
+    let row = exact.or_else(|| ROWS.iter().find(|(known, ..)| is_like(known, code)));
+    row.map(|(_, outcome, reach, _)| outcome.reaching(*reach))
+}
+
+/// Whether a code fits a pattern with a star at one end.
+fn is_like(pattern: &str, code: &str) -> bool {
+    let (pattern, code) = (pattern.to_ascii_lowercase(), code.to_ascii_lowercase());
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(end), _) => code.ends_with(end),
+        (None, Some(beginning)) => code.starts_with(beginning),
+        (None, None) => false,
+    }
+}
