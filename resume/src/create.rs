@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, Started};
 use azslurm_core::attempt::{AzureSays, Change, EndReason};
-use azslurm_core::failure::{CODE_NO_TOKEN, CODE_UNREACHABLE, FailureKind, understand};
+use azslurm_core::failure::{CODE_NO_TOKEN, CODE_UNREACHABLE, Moment, Retry, understand};
 use azslurm_core::vm::VmSpec;
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
@@ -126,15 +126,11 @@ async fn refused(
     report: &Reporter,
 ) -> Sent {
     let says = refusal.says(request_id);
-    match understand(Some(refusal.status), &says).kind {
-        FailureKind::Throttled | FailureKind::Conflict => {
+    match understand(Moment::Put(refusal.status), &says).retry {
+        Retry::Wait | Retry::Here => {
             return Sent::Again(refusal.retry_after.unwrap_or(WAIT_DEFAULT));
         }
-        FailureKind::Capacity
-        | FailureKind::Quota
-        | FailureKind::Configuration
-        | FailureKind::Azure
-        | FailureKind::Unknown => {}
+        Retry::Elsewhere | Retry::Once | Retry::Never => {}
     }
     let (node, vm) = (report.node(), report.vm());
     tracing::warn!(%node, %vm, request_id = says.request_id, status = refusal.status,

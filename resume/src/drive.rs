@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use azslurm_azure::{Place, body_hash, body_of};
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change};
-use azslurm_core::failure::{hold_of, understand};
+use azslurm_core::failure::{Moment, hold_of};
 use azslurm_core::hold::Candidate;
 use azslurm_core::plan::{NodesetTexts, VmWish};
 use azslurm_core::vm::VmSpec;
@@ -270,7 +270,7 @@ fn hold(attempt: &Attempt, says: &AzureSays) -> Option<azslurm_core::hold::Hold>
         image: "",
         facts: None,
     };
-    hold_of(&understand(None, says), says, &candidate, now())
+    hold_of(Moment::Operation, says, &candidate, now())
 }
 
 /// Writes a hold; of an older one of the same scope the longer end and the strikes stay.

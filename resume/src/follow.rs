@@ -5,7 +5,7 @@ use std::time::Duration;
 use azslurm_azure::{Answer, Arm, OperationState, Place, ProvisioningState, Vm};
 use azslurm_core::attempt::{AzureSays, Change, EndReason};
 use azslurm_core::decide::SlurmView;
-use azslurm_core::failure::{CODE_VANISHED, FailureKind, understand};
+use azslurm_core::failure::{CODE_VANISHED, FailureKind, Moment, understand};
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::view;
@@ -158,7 +158,7 @@ fn says_of(vm: &Vm) -> AzureSays {
 /// not answer, and until it does nothing is destroyed.
 async fn judge_failure(slurm: &Slurm, says: AzureSays, report: &Reporter) -> Option<Change> {
     let (node, vm) = (report.node(), report.vm());
-    match understand(None, &says).kind {
+    match understand(Moment::Operation, &says).kind {
         // The VM was never placed: nothing can be in use.
         FailureKind::Capacity | FailureKind::Quota => return Some(failed(report, says)),
         FailureKind::Throttled

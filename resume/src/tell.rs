@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::attempt::{Attempt, AzureSays};
 use azslurm_core::decide::SlurmView;
-use azslurm_core::failure::understand;
+use azslurm_core::failure::{Moment, advice, understand};
 use azslurm_core::hostlist;
 use azslurm_core::plan::held_everywhere;
 use azslurm_core::{NodeName, Timestamp};
@@ -100,5 +100,10 @@ fn reasons(
 
 fn worded(code: &str, text: &str, until: Option<Timestamp>) -> String {
     let says = AzureSays { code: code.to_owned(), text: text.to_owned(), request_id: None };
-    reason(understand(None, &says).kind.word(), &format!("{code}: {text}"), until)
+    let kind = understand(Moment::Operation, &says).kind;
+    let text = match advice(&says) {
+        Some(advice) => format!("{code}: {advice}: {text}"),
+        None => format!("{code}: {text}"),
+    };
+    reason(kind.word(), &text, until)
 }

@@ -6,7 +6,7 @@ use azslurm_azure::{Answer, Arm, Place, Started};
 use azslurm_core::Timestamp;
 use azslurm_core::attempt::{Attempt, AzureSays, Change};
 use azslurm_core::decide::is_settled;
-use azslurm_core::failure::{FailureKind, understand};
+use azslurm_core::failure::{Moment, Retry, understand};
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::logs::operation_name;
@@ -96,15 +96,11 @@ async fn send_once(arm: &Arm, deletion: &Deletion, report: &Reporter) -> Sent {
         }
         Answer::Refused(refusal) => {
             let says = refusal.says(request_id);
-            match understand(Some(refusal.status), &says).kind {
-                FailureKind::Throttled | FailureKind::Conflict => {
+            match understand(Moment::Put(refusal.status), &says).retry {
+                Retry::Wait | Retry::Here => {
                     Sent::Again(refusal.retry_after.unwrap_or(WAIT_DEFAULT))
                 }
-                FailureKind::Capacity
-                | FailureKind::Quota
-                | FailureKind::Configuration
-                | FailureKind::Azure
-                | FailureKind::Unknown => Sent::Said(refused(report, says)),
+                Retry::Elsewhere | Retry::Once | Retry::Never => Sent::Said(refused(report, says)),
             }
         }
     }

@@ -201,7 +201,7 @@ pub fn understand(moment: Moment, says: &AzureSays) -> Failure {
     if moment.status() == Some(429) {
         // Network says 429 where a dependency is not ready (FACTS §3.2); all else is a throttle,
         // also with the code of a quota or of room.
-        let dependency = row.filter(|failure| failure.kind == FailureKind::Conflict);
+        let dependency = row.filter(|failure| failure.retry == Retry::Here);
         return dependency.unwrap_or(table::THROTTLED);
     }
     text::understand(moment, says).or(row).unwrap_or_else(|| by_status(moment))
@@ -263,14 +263,14 @@ fn scope_of(reach: Reach, candidate: &Candidate<'_>) -> HoldScope {
     };
     // Quotas of cores are about regular VMs, and without facts nobody knows which sizes they cover.
     let facts = candidate.facts.filter(|_| !candidate.is_spot);
-    let cores = |quota: &dyn Fn(&str) -> String| match facts {
-        Some(facts) => HoldScope::Family {
+    let cores = |family: Option<&str>| match (family, facts) {
+        (Some(family), Some(facts)) if !family.is_empty() => HoldScope::Family {
             subscription: subscription.to_ascii_lowercase(),
             region: region.clone(),
-            family: quota(&facts.family),
+            family: family.to_owned(),
             vcpus: facts.vcpus,
         },
-        None => sku_site(),
+        (Some(_) | None, _) => sku_site(),
     };
     match reach {
         Reach::Vm => HoldScope::Node(candidate.node.clone()),
@@ -281,8 +281,8 @@ fn scope_of(reach: Reach, candidate: &Candidate<'_>) -> HoldScope {
             None => sku_here(),
         },
         // Under the name that the SKU API has for it: by that a hold finds its candidates.
-        Reach::Family => cores(&str::to_owned),
-        Reach::Cores => cores(&|_| QUOTA_CORES.to_owned()),
+        Reach::Family => cores(facts.map(|facts| facts.family.as_str())),
+        Reach::Cores => cores(Some(QUOTA_CORES)),
         Reach::SpotRegion if candidate.is_spot => {
             HoldScope::SpotRegion(subscription.to_ascii_lowercase(), region.clone())
         }

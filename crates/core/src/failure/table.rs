@@ -242,3 +242,130 @@ fn is_like(pattern: &str, code: &str) -> bool {
         (None, None) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What each code means, written a second time by meaning and not by code: `kind reach retry`,
+    /// minutes of the first hold and of the longest, and the codes.
+    const MEANINGS: &str = "
+        Capacity Cluster Elsewhere 10 120: AllocationFailed OverconstrainedAllocationRequest
+        Capacity SkuHere Elsewhere 10 120: ZonalAllocationFailed InsufficientCapacity \
+            OverconstrainedZonalAllocationRequest
+        Capacity Nodeset Elsewhere 60 240: SpotPriceGreaterThanProvidedMaxPrice
+        Capacity Vm Elsewhere 10 120: GangIncomplete
+        Quota Subnet Elsewhere 5 60: SubnetIsFull InsufficientSubnetSize
+        Quota Site Elsewhere 5 60: *CountLimitReached ResourceGroupQuotaExceeded
+        Quota Vm Elsewhere 5 60: QuotaWouldBeExceeded CoresMaxReached
+        Throttled Vm Wait 0.5 5: TooManyRequests SubscriptionRequestsThrottled \
+            ResourceRequestsThrottled ResourceReadFailed Throttled
+        Conflict Vm Here 0.5 5: Conflict AnotherOperationInProgress RetryableError \
+            RetryableErrorDueToAnotherOperation ReferencedResourceNotProvisioned \
+            NicReservedForAnotherVm OperationPreempted AttachDiskWhileBeingDetached \
+            ResourceUpdateBlockedOnPlatformUpdate Canceled \
+            CanceledAndSupersededDueToAnotherOperation
+        Conflict Image Here 0.5 5: DiskImageNotReady
+        Conflict Site Here 0.5 5: ResourcesBeingMoved
+        Conflict Vm Once 0.5 5: PropertyChangeNotAllowed MaxPriceChangeNotAllowed \
+            MaxPriceChangeNotAllowedForAllocatedVMs InvalidResourceLocation VMNotFound Vanished \
+            Recalled
+        Configuration Nodeset Never 15 60: InvalidRequestFormat InvalidRequestContent \
+            VMMarketplaceInvalidInput AzureSpotVMNotSupportedInAvailabilitySet \
+            AzureSpotIsNotSupportedForThisVMSize AzureSpotIsNotSupportedForThisAPIVersion \
+            AzureSpotVMNotSupportedInVmssWithVMOrchestrationMode MaxPriceValueInvalid \
+            MaxPriceIsSupportedOnlyForAzureSpotVirtualMachines VMPriorityCannotBeApplied \
+            EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines NotSupported \
+            ConflictingUserInput VHDSizeInvalid DiskEncryption* DiskEncryptionSet \
+            KeyVaultAccessForbidden VMSizeIsNotPermittedToEnableAcceleratedNetworking* \
+            FailedIdentityOperation ConfigUnreadable SkuHasNoInfiniBand
+        Configuration SpotRegion Never 15 60: AzureSpotFeatureNotEnabledForSubscription
+        Configuration Image Never 15 60: ImageNotFound GalleryImageNotFound \
+            PlatformImageNotFound MarketplacePurchaseEligibilityFailed \
+            ResourcePurchaseValidationFailed SubscriptionNotAuthorizedForImage \
+            ImageBlobNotFound IncorrectImageBlobType CustomerDeniedServicePlanAccess
+        Configuration Vm Never 15 60: ReservedResourceName
+        Configuration SkuHere Never 15 60: AvailabilityZoneNotSupported
+        Configuration SkuSite Never 15 60: NotAvailableForSubscription SkuNotOffered
+        Configuration Subnet Never 15 60: ResourceNotPermittedOnDelegatedSubnet \
+            ApplicationGatewaySubnetCannotBeUsedByOtherResources \
+            SubnetWithExternalResourcesCannotBeUsedByOtherResources
+        Configuration Site Never 15 60: AuthorizationFailed LinkedAuthorizationFailed \
+            RequestDisallowedByPolicy ParentResourceNotFound ResourceGroupNotFound \
+            ResourceGroupBeingDeleted InvalidAuthenticationTokenTenant \
+            InvalidSubscriptionRegistrationState LocationRequired \
+            MissingRegistrationForLocation MissingSubscriptionRegistration \
+            NoRegisteredProviderFound RegionDoesNotAllowProvisioning SubscriptionNotFound \
+            AppendPoliciesFieldsExist ConflictingAppendPolicies InvalidPolicyParameters \
+            MissingRegistrationForType ReadOnlyDisabledSubscription ScopeLocked \
+            SubscriptionNotRegistered RequestDisallowedByAzure InvalidAuthenticationToken \
+            ExpiredAuthenticationToken LocationNotAvailableForResourceType \
+            AuthenticationFailed SubscriptionDisabled
+        Azure Vm Once 2 30: InternalExecutionError InternalServerError InternalError \
+            NetworkingInternalOperationError InternalOperationError VMExtension* \
+            MultipleErrorsOccurred ServerTimeout DeploymentFailed ResourceOperationFailure \
+            ResourceDeploymentFailure DiagnosticsOperationInternalError DiskPreparationError \
+            DiskProcessingError StorageAccountOperationInternalError OperationTimedOut \
+            VMAgentStatusCommunicationError VMArtifactRepositoryInternalError
+        Azure SkuHere Once 2 30: ServerBusy
+        Azure Image Once 2 30: OSProvisioning* VMStartTimedOut
+        Azure Site Elsewhere 2 30: AzureUnreachable NoToken AzureUnavailable
+    ";
+
+    fn minutes(length: Duration) -> String {
+        (length.as_secs_f64() / 60.0).to_string()
+    }
+
+    #[test]
+    fn each_row_means_what_is_written_of_it_twice() {
+        let mut told = BTreeSet::new();
+        for line in MEANINGS.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (meaning, codes) = line.split_once(": ").unwrap();
+            for code in codes.split_whitespace() {
+                let failure = find(&code.replace('*', "Zzz")).expect(code);
+                let Failure { kind, reach, retry, hold, hold_max } = failure;
+                let (hold, hold_max) = (minutes(hold), minutes(hold_max));
+                let found = format!("{kind:?} {reach:?} {retry:?} {hold} {hold_max}");
+                assert_eq!(found, meaning, "{code}");
+                assert!(told.insert(code), "{code} stands twice");
+            }
+        }
+        let known: BTreeSet<&str> = ROWS.iter().map(|(code, ..)| *code).collect();
+        assert_eq!(told, known);
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_names_its_sources() {
+        let codes: Vec<String> = ROWS.iter().map(|(code, ..)| code.to_ascii_lowercase()).collect();
+        assert!(codes.is_sorted(), "{codes:#?}");
+        let sources =
+            ["F2", "F3", "F4", "F5", "vm", "arm", "spot", "old", "svc", "aro", "seen", "us"];
+        for (code, .., source) in ROWS {
+            assert!(sources.contains(&source), "{code}: {source}");
+        }
+    }
+
+    #[test]
+    fn a_code_has_no_case_and_a_row_without_a_star_goes_before() {
+        // "OverConstrained…" is how Microsoft's own list writes it.
+        assert_eq!(
+            find("OverConstrainedAllocationRequest"),
+            find("OverconstrainedAllocationRequest")
+        );
+        assert_eq!(find("VMExtensionProvisioningTimeout").map(|f| f.kind), Some(Kind::Azure));
+        assert_eq!(find("PublicIPCountLimitReached").map(|f| f.reach), Some(Reach::Site));
+        for code in ["", "*", "VMExtens", "CountLimitReachedNot", "Ä", "AllocationFailed "] {
+            assert_eq!(find(code), None, "{code:?}");
+        }
+        assert!(is_like("a*", "Ab") && !is_like("Ab", "Ab"));
+    }
+
+    #[test]
+    fn a_hold_never_begins_longer_than_it_may_become() {
+        for (code, Outcome { hold, hold_max, .. }, ..) in ROWS {
+            assert!(hold <= hold_max, "{code}");
+        }
+    }
+}
