@@ -248,6 +248,8 @@ pub fn held<'a>(candidate: &Candidate<'_>, holds: &'a [Hold], now: Timestamp) ->
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -329,5 +331,60 @@ mod tests {
         assert_eq!(until(&regular, 0), Some(30));
         assert_eq!(until(&spot, 0), Some(60));
         assert_eq!(until(&regular, 30), None);
+    }
+
+    /// Everything that `held` may answer, found the slow way.
+    fn oracle<'a>(candidate: &Candidate<'_>, holds: &'a [Hold], now: Timestamp) -> Vec<&'a Hold> {
+        let standing = |wanted| {
+            let is_like =
+                |hold: &&Hold| hold.scope.covers(candidate) && hold.standing(now) == wanted;
+            holds.iter().filter(is_like).collect::<Vec<&Hold>>()
+        };
+        let closed = standing(HoldStanding::Closed);
+        let all = if closed.is_empty() { standing(HoldStanding::HalfOpen) } else { closed };
+        let last = all.iter().map(|hold| hold.until).max();
+        all.into_iter().filter(|hold| Some(hold.until) == last).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_more_restrictive_and_the_longer_hold_wins(
+            rows in prop::collection::vec((0_usize..6, 1_u32..4, 0_i64..2_000_000), 0..8),
+            now in 0_i64..2_000_000,
+        ) {
+            let scopes = [
+                "sku-zone:west/1/Standard_D4s_v5", "sku-zone:west/2/Standard_D4s_v5",
+                "sku-site:west/Standard_D4s_v5", "site:west", "site:east", "node:hpc-1",
+            ];
+            let hold = |(scope, strikes, until): (usize, u32, i64)| Hold {
+                scope: scopes[scope].parse().unwrap(),
+                code: "AllocationFailed".to_owned(),
+                text: String::new(),
+                strikes,
+                struck_at: Timestamp::from_millis(0),
+                until: Timestamp::from_millis(until),
+            };
+            let holds: Vec<Hold> = rows.into_iter().map(hold).collect();
+            let now = Timestamp::from_millis(now);
+            let place = AttemptPlace {
+                site: "west".parse().unwrap(),
+                subscription: "s".to_owned(),
+                resource_group: "g".to_owned(),
+                region: Region::new("westeurope").unwrap(),
+                zone: Zone::new("1"),
+                block: None,
+            };
+            let (node, nodeset) = ("hpc-1".parse().unwrap(), "hpc".parse().unwrap());
+            let sku = Sku::new("Standard_D4s_v5").unwrap();
+            let candidate = Candidate {
+                node: &node, place: &place, sku: &sku, nodeset: &nodeset,
+                is_spot: false, image: "", facts: None,
+            };
+            let allowed = oracle(&candidate, &holds, now);
+            match held(&candidate, &holds, now) {
+                Some(found) => prop_assert!(allowed.contains(&found), "{found:?} of {allowed:?}"),
+                None => prop_assert!(allowed.is_empty(), "{allowed:?}"),
+            }
+        }
     }
 }

@@ -113,3 +113,221 @@ fn splitmix64(seed: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::attempt::AttemptPlace;
+    use crate::config::{Region, Sku};
+    use crate::hold::{HoldScope, HoldStanding};
+
+    /// A code of each kind that grows, with its base and its most in seconds.
+    const KINDS: [(&str, u64, u64); 6] = [
+        ("AllocationFailed", 600, 7200),
+        ("SpotPriceGreaterThanProvidedMaxPrice", 3600, 14_400),
+        ("SubnetIsFull", 300, 3600),
+        ("AuthorizationFailed", 900, 3600),
+        ("InternalExecutionError", 120, 1800),
+        ("Conflict", 30, 300),
+    ];
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_millis(0).plus(Duration::from_secs(second))
+    }
+
+    fn learned(code: &str, base: u64, struck_at: Timestamp) -> Hold {
+        Hold {
+            scope: HoldScope::Site("west".parse().unwrap()),
+            code: code.to_owned(),
+            text: format!("{code} at {struck_at}"),
+            strikes: 1,
+            struck_at,
+            until: struck_at.plus(Duration::from_secs(base)),
+        }
+    }
+
+    fn by_a_person(struck_at: Timestamp, seconds: u64) -> Hold {
+        learned(CODE_OPERATOR, seconds, struck_at)
+    }
+
+    /// A hold after so many strikes, each learned when the one before has just ended.
+    fn after_strikes(code: &str, base: u64, strikes: u32, seed: u64) -> Hold {
+        let mut hold = Hold::after(None, &learned(code, base, at(0)), at(0), seed);
+        for _ in 1..strikes {
+            let now = hold.until;
+            hold = Hold::after(Some(&hold), &learned(code, base, now), now, seed);
+        }
+        hold
+    }
+
+    #[test]
+    fn a_hold_doubles_up_to_the_most_of_its_kind() {
+        for (code, base, most) in KINDS {
+            let mut nominal = base;
+            for strikes in 1..12 {
+                let hold = after_strikes(code, base, strikes, 77);
+                assert_eq!(hold.strikes, strikes);
+                let expected = jittered(Duration::from_secs(nominal.min(most)), 77);
+                assert_eq!(hold.length(), expected, "{code} {strikes}");
+                nominal *= 2;
+            }
+        }
+    }
+
+    #[test]
+    fn sixty_four_refusals_of_one_request_are_one_strike() {
+        let first = Hold::after(None, &learned("AllocationFailed", 600, at(60)), at(10), 1);
+        let mut hold = first.clone();
+        for second in 61..124 {
+            let refusal = learned("AllocationFailed", 600, at(second));
+            hold = Hold::after(Some(&hold), &refusal, at(10), second);
+        }
+        assert_eq!((hold.strikes, hold.length()), (1, first.length()));
+        assert_eq!(hold.struck_at, at(123));
+        assert_eq!(hold.text, learned("AllocationFailed", 600, at(123)).text);
+        // The next request is a strike of its own.
+        let next = Hold::after(Some(&hold), &learned("AllocationFailed", 600, at(900)), at(800), 1);
+        assert_eq!(next.strikes, 2);
+    }
+
+    #[test]
+    fn a_longer_hold_is_not_cut_short_by_a_shorter_one() {
+        let long = Hold::after(None, &learned("AuthorizationFailed", 900, at(0)), at(0), 1);
+        let short = learned("Conflict", 30, at(10));
+        for intended_at in [at(0), at(5)] {
+            let hold = Hold::after(Some(&long), &short, intended_at, 1);
+            assert!(hold.until >= long.until, "{hold:?}");
+        }
+        let hold = Hold::after(Some(&long), &short, at(5), 1);
+        assert_eq!((hold.code.as_str(), hold.strikes), ("AuthorizationFailed", 2));
+        assert_eq!(hold.struck_at, at(10));
+        // And the other way round, within one request.
+        let before = Hold::after(None, &learned("Conflict", 30, at(0)), at(0), 1);
+        let hold = Hold::after(Some(&before), &learned("AllocationFailed", 600, at(1)), at(0), 1);
+        assert_eq!((hold.code.as_str(), hold.strikes), ("AllocationFailed", 1));
+        assert!(hold.length() >= Duration::from_secs(510));
+    }
+
+    #[test]
+    fn what_a_person_holds_is_neither_shortened_nor_counted() {
+        let person = by_a_person(at(0), 3600);
+        let refusal = learned("AllocationFailed", 600, at(100));
+        assert_eq!(Hold::after(Some(&person), &refusal, at(50), 1), person);
+        // A learned one that ends later takes its place, as a first strike.
+        let late = learned("AllocationFailed", 600, at(3500));
+        let hold = Hold::after(Some(&person), &late, at(3400), 1);
+        assert_eq!((hold.code.as_str(), hold.strikes), ("AllocationFailed", 1));
+        assert!(hold.until > person.until);
+        // One that is over is as none.
+        let hold = Hold::after(Some(&person), &learned("Conflict", 30, at(3600)), at(3600), 1);
+        assert_eq!((hold.code.as_str(), hold.strikes), ("Conflict", 1));
+        // A person may shorten anything, and is taken at the word.
+        let learned = after_strikes("AllocationFailed", 600, 5, 1);
+        let person = by_a_person(learned.struck_at, 60);
+        assert_eq!(Hold::after(Some(&learned), &person, at(0), 1), person);
+    }
+
+    #[test]
+    fn a_provisioned_vm_ends_what_covers_it_and_is_older() {
+        let place = AttemptPlace {
+            site: "west".parse().unwrap(),
+            subscription: "s".to_owned(),
+            resource_group: "g".to_owned(),
+            region: Region::new("westeurope").unwrap(),
+            zone: None,
+            block: None,
+        };
+        let (node, nodeset) = ("hpc-1".parse().unwrap(), "hpc".parse().unwrap());
+        let sku = Sku::new("Standard_D4s_v5").unwrap();
+        let candidate = Candidate {
+            node: &node,
+            place: &place,
+            sku: &sku,
+            nodeset: &nodeset,
+            is_spot: false,
+            image: "i",
+            facts: None,
+        };
+        let hold = learned("AllocationFailed", 600, at(100));
+        assert!(ended_by_success(&hold, &candidate, at(101)));
+        assert!(!ended_by_success(&hold, &candidate, at(100)), "it is of the refused request");
+        let elsewhere = Hold { scope: HoldScope::Site("east".parse().unwrap()), ..hold };
+        assert!(!ended_by_success(&elsewhere, &candidate, at(101)));
+        assert!(!ended_by_success(&by_a_person(at(0), 600), &candidate, at(101)));
+    }
+
+    fn holds() -> impl Strategy<Value = Hold> {
+        (0..KINDS.len(), 1_u32..20, 0_u64..100_000, any::<u64>()).prop_map(
+            |(kind, strikes, struck_at, seed)| {
+                let (code, base, _) = KINDS[kind];
+                let hold = after_strikes(code, base, strikes, seed);
+                let length = hold.length();
+                Hold { struck_at: at(struck_at), until: at(struck_at).plus(length), ..hold }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_15_percent_and_depends_on_the_seed_alone(
+            seed in any::<u64>(), seconds in 1_u64..100_000,
+        ) {
+            let length = Duration::from_secs(seconds);
+            let found = jittered(length, seed);
+            prop_assert_eq!(found, jittered(length, seed));
+            prop_assert!(found.as_millis() * 1000 >= length.as_millis() * 850);
+            prop_assert!(found.as_millis() * 1000 <= length.as_millis() * 1150);
+        }
+
+        #[test]
+        fn growth_is_monotone_until_the_most(
+            base in 1_u64..10_000, most in 1_u64..20_000, strikes in any::<u32>(),
+        ) {
+            let (base, most) = (Duration::from_secs(base), Duration::from_secs(most));
+            let length = |strikes: u32| grown(base, strikes, most);
+            let (now, next) = (length(strikes), length(strikes.saturating_add(1)));
+            prop_assert!(now >= base && now <= most.max(base));
+            prop_assert!(now <= next);
+            prop_assert!(now < next || now >= most || strikes == 0 || strikes == u32::MAX);
+        }
+
+        #[test]
+        fn a_refusal_never_brings_the_end_forward_and_counts_once_or_not_at_all(
+            before in holds(), kind in 0..KINDS.len(), struck_at in 0_u64..200_000,
+            intended_at in 0_u64..200_000, seed in any::<u64>(),
+        ) {
+            let (code, base, _) = KINDS[kind];
+            let new = learned(code, base, at(struck_at));
+            let hold = Hold::after(Some(&before), &new, at(intended_at), seed);
+            let is_same = at(intended_at) <= before.struck_at;
+            prop_assert_eq!(hold.strikes, before.strikes + u32::from(!is_same));
+            prop_assert!(hold.until >= before.until);
+            prop_assert!(hold.until >= new.struck_at.plus(least(new.length())));
+            prop_assert!(hold.struck_at >= before.struck_at.max(new.struck_at));
+        }
+
+        #[test]
+        fn the_same_strike_never_grows(
+            before in holds(), later in 0_u64..100_000, seed in any::<u64>(),
+        ) {
+            let base = KINDS.iter().find(|(code, ..)| *code == before.code).unwrap().1;
+            let struck_at = before.struck_at.plus(Duration::from_secs(later));
+            let again = learned(&before.code, base, struck_at);
+            let hold = Hold::after(Some(&before), &again, before.struck_at, seed);
+            prop_assert_eq!((hold.strikes, hold.length()), (before.strikes, before.length()));
+            prop_assert_eq!(hold.until, struck_at.plus(before.length()));
+        }
+
+        #[test]
+        fn a_hold_that_has_grown_is_closed_until_its_end(before in holds(), seed in any::<u64>()) {
+            let base = KINDS.iter().find(|(code, ..)| *code == before.code).unwrap().1;
+            let again = learned(&before.code, base, before.until);
+            let hold = Hold::after(Some(&before), &again, before.until, seed);
+            let last = Timestamp::from_millis(hold.until.as_millis() - 1);
+            prop_assert_eq!(hold.standing(last), HoldStanding::Closed);
+            prop_assert_eq!(hold.standing(hold.until), HoldStanding::HalfOpen);
+        }
+    }
+}
