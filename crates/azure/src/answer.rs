@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use azslurm_core::attempt::AzureSays;
 
+use crate::refusal::one_line;
+
 /// An answer of Azure with what came beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply<T> {
@@ -46,9 +48,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// As the ledger keeps it.
+    /// As the ledger keeps it. A member of the request that Azure means stands behind the text where
+    /// the text does not name it: for a person, and because it can decide what the code means. (A
+    /// number is only a place in a list.)
     pub fn says(&self, request_id: Option<String>) -> AzureSays {
-        AzureSays { code: self.code.clone(), text: self.text.clone(), request_id }
+        let is_a_name = |target: &&String| target.starts_with(char::is_alphabetic);
+        let text = match self.target.as_ref().filter(is_a_name) {
+            Some(target) if !self.text.contains(target.as_str()) => {
+                one_line(&format!("{} ({target})", self.text))
+            }
+            Some(_) | None => self.text.clone(),
+        };
+        AzureSays { code: self.code.clone(), text, request_id }
     }
 
     /// Whether Azure wants us to come later: it decides by the status, because compute's 429 has
