@@ -48,9 +48,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// As the ledger keeps it. A member of the request that Azure means stands behind the text where
-    /// the text does not name it: for a person, and because it can decide what the code means. (A
-    /// number is only a place in a list.)
+    /// As the ledger keeps it. A member of the request that Azure means stands behind the text
+    /// where the text does not name it: for a person, and because it can decide what the code
+    /// means. (A number is only a place in a list.)
     pub fn says(&self, request_id: Option<String>) -> AzureSays {
         let is_a_name = |target: &&String| target.starts_with(char::is_alphabetic);
         let text = match self.target.as_ref().filter(is_a_name) {

@@ -172,6 +172,34 @@ impl Failure {
     }
 }
 
+/// Capacity comes back on its own. Karpenter waits 1 h from the first allocation failure
+/// (FACTS §5); we begin sooner, because a queue waits and one canary costs one refusal.
+const HOLD_CAPACITY: Duration = Duration::from_secs(10 * 60);
+/// Karpenter remembers a lack of room for 1 h; after several refusals in a row twice that costs
+/// little.
+const HOLD_CAPACITY_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Quota falls when other VMs end, also those of other people. Karpenter waits 10 min, so that all
+/// smaller sizes have been tried before; a hold of ours covers only the sizes that do not fit.
+const HOLD_QUOTA: Duration = Duration::from_secs(5 * 60);
+/// Jobs that hold the quota for longer than that are nothing to wait for more closely.
+const HOLD_QUOTA_MAX: Duration = Duration::from_secs(3600);
+/// A person has to change something; until then one try in a while shows whether it was done.
+const HOLD_CONFIGURATION: Duration = Duration::from_secs(15 * 60);
+/// Nobody should wait longer than that after the change.
+const HOLD_CONFIGURATION_MAX: Duration = Duration::from_secs(3600);
+/// Azure's faults pass.
+const HOLD_AZURE: Duration = Duration::from_secs(2 * 60);
+/// Azure's outages last longer than minutes, and their end is to be noticed.
+const HOLD_AZURE_MAX: Duration = Duration::from_secs(30 * 60);
+/// A dependency or another operation needs seconds.
+const HOLD_CONFLICT: Duration = Duration::from_secs(30);
+/// The longest that a dead resource is known to hold another is 180 s (FACTS §1.1).
+const HOLD_CONFLICT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Spot prices move slowly: "retry in an hour" (FACTS §5).
+const HOLD_PRICE: Duration = Duration::from_secs(3600);
+/// A working day sees a price twice.
+const HOLD_PRICE_MAX: Duration = Duration::from_secs(4 * 3600);
+
 /// Our own code: Resource Manager could not be reached, and nothing was sent.
 pub const CODE_UNREACHABLE: &str = "AzureUnreachable";
 /// Our own code: the site answers with nothing but faults of its own, or not at all.

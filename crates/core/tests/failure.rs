@@ -1,6 +1,8 @@
 //! What errors mean (`core::failure`): the rows that status and moment decide, the holds that
 //! failures leave, and properties over everything that Azure could say.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use azslurm_core::Timestamp;
 use azslurm_core::attempt::{AttemptPlace, AzureSays};
 use azslurm_core::block::{BlockName, Incarnation};
@@ -189,7 +191,7 @@ fn a_hold_names_what_the_failure_reaches() {
 }
 
 #[test]
-fn a_throttle_and_a_recall_hold_nothing() {
+fn a_throttle_never_holds_a_place() {
     let wish = Wish::new(None, false);
     let now = Timestamp::from_millis(0);
     for (moment, code) in [

@@ -5,7 +5,8 @@
 //!   Additional Required: 4, (Minimum) New Limit Required: 14.                       FACTS §5
 //! … exceeding quota limits of Core. Maximum allowed: 10, Current in use: 10, Additional
 //!   requested: 2.                                                                   FACTS §5, old
-//! … exceeding quota limit of standardDSv3Family Cores. Maximum allowed: …   kubernetes/autoscaler#2607
+//! … exceeding quota limit of standardDSv3Family Cores. Maximum allowed: …
+//!                                                                   kubernetes/autoscaler#2607
 //! ```
 
 use crate::facts::QUOTA_CORES;

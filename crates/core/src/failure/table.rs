@@ -39,42 +39,42 @@ impl Outcome {
     }
 }
 
-/// `(first, most)` in seconds: how long a hold lasts after the first refusal, and after many.
-const fn outcome(kind: Kind, retry: Retry, (first, most): (u64, u64)) -> Outcome {
-    let (hold, hold_max) = (Duration::from_secs(first), Duration::from_secs(most));
+const fn outcome(kind: Kind, retry: Retry, (hold, hold_max): (Duration, Duration)) -> Outcome {
     Outcome { kind, retry, hold, hold_max }
 }
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
+// Why each lasts so long stands beside the lengths.
+const CAPACITY_LASTS: (Duration, Duration) = (super::HOLD_CAPACITY, super::HOLD_CAPACITY_MAX);
+const PRICE_LASTS: (Duration, Duration) = (super::HOLD_PRICE, super::HOLD_PRICE_MAX);
+const QUOTA_LASTS: (Duration, Duration) = (super::HOLD_QUOTA, super::HOLD_QUOTA_MAX);
+const SETTINGS_LAST: (Duration, Duration) =
+    (super::HOLD_CONFIGURATION, super::HOLD_CONFIGURATION_MAX);
+const FAULTS_LAST: (Duration, Duration) = (super::HOLD_AZURE, super::HOLD_AZURE_MAX);
+const CONFLICTS_LAST: (Duration, Duration) = (super::HOLD_CONFLICT, super::HOLD_CONFLICT_MAX);
 
-/// Capacity comes back on its own. Karpenter waits 1 h after an allocation failure (FACTS §5), from
-/// the first one; we begin sooner, because a queue waits and one canary costs one refusal, and end
-/// at twice as long.
-pub(super) const ROOM: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, (10 * MINUTE, 2 * HOUR));
-/// Spot prices move slowly: "retry in an hour" (FACTS §5).
-const PRICE: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, (HOUR, 4 * HOUR));
-/// Quota falls when other VMs end, also those of other people. Karpenter waits 10 min, so that all
-/// smaller sizes have been tried before; a hold of ours covers only the sizes that do not fit.
-pub(super) const QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, (5 * MINUTE, HOUR));
-/// A quota of 0 comes only from a person; so does Karpenter wait 1 h.
-pub(super) const ZERO_QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, (15 * MINUTE, HOUR));
-/// A person has to change something; one try in a while shows whether it was done, and nobody waits
-/// for more than an hour after it.
-pub(super) const PERSON: Outcome = outcome(Kind::Configuration, Retry::Never, (15 * MINUTE, HOUR));
-/// Another operation, or a dependency that is not ready: seconds, as a NIC that is held for 180 s.
-pub(super) const CONFLICT: Outcome = outcome(Kind::Conflict, Retry::Here, (30, 5 * MINUTE));
+/// No room.
+pub(super) const ROOM: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, CAPACITY_LASTS);
+/// The nodeset's price is below Azure's.
+const PRICE: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, PRICE_LASTS);
+/// A quota is used up.
+pub(super) const QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, QUOTA_LASTS);
+/// A quota of 0 comes only from a person, as a setting does; Karpenter waits 1 h.
+pub(super) const ZERO_QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, SETTINGS_LAST);
+/// A person has to change something.
+pub(super) const PERSON: Outcome = outcome(Kind::Configuration, Retry::Never, SETTINGS_LAST);
+/// Another operation, or a dependency that is not ready.
+pub(super) const CONFLICT: Outcome = outcome(Kind::Conflict, Retry::Here, CONFLICTS_LAST);
 /// What stands under the VM's name is not what we meant, or is gone: the next attempt has a name of
 /// its own.
-const ANEW: Outcome = outcome(Kind::Conflict, Retry::Once, (30, 5 * MINUTE));
+const ANEW: Outcome = outcome(Kind::Conflict, Retry::Once, CONFLICTS_LAST);
 /// The block that the VM was meant for is not there any more: it is filled anew, as another life.
-pub(super) const VANISHED: Outcome = outcome(Kind::Conflict, Retry::Elsewhere, (30, 5 * MINUTE));
-/// Azure's faults pass; Azure's outages last longer than minutes.
-const FAULT: Outcome = outcome(Kind::Azure, Retry::Once, (2 * MINUTE, 30 * MINUTE));
+pub(super) const VANISHED: Outcome = outcome(Kind::Conflict, Retry::Elsewhere, CONFLICTS_LAST);
+/// Azure's fault.
+const FAULT: Outcome = outcome(Kind::Azure, Retry::Once, FAULTS_LAST);
 /// A site that cannot be used from here: another place is not touched by that.
-const AWAY: Outcome = outcome(Kind::Azure, Retry::Elsewhere, (2 * MINUTE, 30 * MINUTE));
+const AWAY: Outcome = outcome(Kind::Azure, Retry::Elsewhere, FAULTS_LAST);
 /// No hold comes of a throttle; the length is what to wait where Azure does not say.
-const LATER: Outcome = outcome(Kind::Throttled, Retry::Wait, (30, 5 * MINUTE));
+const LATER: Outcome = outcome(Kind::Throttled, Retry::Wait, CONFLICTS_LAST);
 
 /// A status of 429.
 pub(super) const THROTTLED: Failure = LATER.reaching(Reach::Vm);
@@ -84,12 +84,12 @@ pub(super) const FORBIDDEN: Failure = PERSON.reaching(Reach::Site);
 pub(super) const FAULT_HERE: Failure = FAULT.reaching(Reach::SkuHere);
 /// The same for a question.
 pub(super) const FAULT_OF_A_POLL: Failure =
-    outcome(Kind::Azure, Retry::Here, (2 * MINUTE, 30 * MINUTE)).reaching(Reach::Vm);
+    outcome(Kind::Azure, Retry::Here, FAULTS_LAST).reaching(Reach::Vm);
 /// What was asked about is not there.
 pub(super) const GONE: Failure = ANEW.reaching(Reach::Vm);
 /// Anything else: as Azure's fault (FACTS §5).
 pub(super) const UNKNOWN: Failure =
-    outcome(Kind::Unknown, Retry::Once, (2 * MINUTE, 30 * MINUTE)).reaching(Reach::Vm);
+    outcome(Kind::Unknown, Retry::Once, FAULTS_LAST).reaching(Reach::Vm);
 
 /// Code, meaning, how far it reaches, where it is from.
 type Row = (&'static str, Outcome, Reach, &'static str);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_means_what_is_written_of_it_twice() {
+    fn each_row_of_the_table_means_what_the_facts_say() {
         let mut told = BTreeSet::new();
         for line in MEANINGS.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (meaning, codes) = line.split_once(": ").unwrap();

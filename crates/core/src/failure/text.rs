@@ -112,10 +112,10 @@ mod tests {
     use super::*;
     use crate::failure::{FailureKind, Retry, understand};
 
-    const QUOTA_HB: &str = "Operation could not be completed as it results in exceeding approved standardHBv3Family \
-         Cores quota. Additional details - Deployment Model: Resource Manager, Location: \
-         westeurope, Current Limit: 240, Current Usage: 240, Additional Required: 120, (Minimum) \
-         New Limit Required: 360.";
+    const QUOTA_HB: &str = "results in exceeding approved standardHBv3Family Cores quota. \
+                            Additional details - Deployment Model: Resource Manager, Location: \
+                            westeurope, Current Limit: 240, Current Usage: 240, Additional \
+                            Required: 120, (Minimum) New Limit Required: 360.";
 
     fn of(status: u16, code: &str, text: &str) -> String {
         let says = AzureSays { code: code.into(), text: text.into(), request_id: None };
