@@ -54,7 +54,8 @@ const CONFLICTS_LAST: (Duration, Duration) = (super::HOLD_CONFLICT, super::HOLD_
 
 /// No room.
 pub(super) const ROOM: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, CAPACITY_LASTS);
-/// The nodeset's price is below Azure's.
+/// The nodeset's price is below Azure's. It reaches the nodeset, whose setting `max_price` is: a
+/// hold of the size would hold regular VMs of it too.
 const PRICE: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, PRICE_LASTS);
 /// A quota is used up.
 pub(super) const QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, QUOTA_LASTS);
