@@ -2,7 +2,7 @@
 //! of Slurm.
 //!
 //! ```text
-//! Arm (arm.rs, list.rs) ──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
+//! Arm (arm.rs, list.rs, placement.rs) ──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!      │                                          │ gate.rs: who may send now
 //! │ body.rs: what we write │ token.rs ◄ credential.rs, certificate.rs: who we are
 //!       └ read.rs, refusal.rs, header.rs:          └ transport.rs, dns.rs: connections
@@ -26,6 +26,7 @@ mod gate;
 mod header;
 mod id;
 mod list;
+mod placement;
 mod random;
 mod read;
 mod refusal;
@@ -40,6 +41,7 @@ pub use body::{body_hash, body_of};
 pub use error::{AzureError, Cause};
 pub use gate::Closure;
 pub use id::{ResourceId, ResourceIdError};
+pub use placement::{GroupSpec, SetSpec, group_id, set_id};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small

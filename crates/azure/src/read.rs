@@ -82,6 +82,17 @@ fn leftover(value: &Value, managed_by: &str) -> Result<Leftover, String> {
     })
 }
 
+/// How many members an availability set has. Without the list it has none (PUT's answer, FACTS
+/// §6.2); a list that is none is not to be read.
+pub fn members(value: &Value) -> Result<usize, String> {
+    id(value)?;
+    match value.pointer("/properties/virtualMachines") {
+        Some(Value::Array(members)) => Ok(members.len()),
+        None | Some(Value::Null) => Ok(0),
+        Some(other) => Err(format!("its members are no list but {}", one_line(&other.to_string()))),
+    }
+}
+
 /// How an operation stands, as its body tells: an operation's own `status`, else the
 /// `provisioningState` of the resource that was polled instead; `None` where there is neither.
 pub enum Standing {
@@ -265,6 +276,15 @@ mod tests {
         for bad in [json!({}), json!({"id": 3}), json!({"id": "no id"}), json!(null), json!("x")] {
             assert!(vm(&bad).is_err() && row(&bad).is_err() && nic(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_set_has_as_many_members_as_it_lists() {
+        let set = |members: Value| json!({"id": ID, "properties": {"virtualMachines": members}});
+        assert_eq!(members(&set(json!([{"id": "/1"}, {"id": "/2"}]))), Ok(2));
+        assert_eq!(members(&set(json!([]))), Ok(0));
+        assert_eq!(members(&json!({"id": ID, "properties": {}})), Ok(0));
+        assert!(members(&set(json!(2))).is_err() && members(&json!({})).is_err());
     }
 
     #[test]
