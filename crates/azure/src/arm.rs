@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::body::body_of;
-use crate::client::{Call, Client, Ended, Raw};
+use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, Raw};
 use crate::credential::Source;
 use crate::gate::Closure;
 use crate::gate::{Bucket, Operation};
@@ -335,6 +335,7 @@ pub(crate) fn call(operation: Operation, place: &Place, url: Url, doing: String)
         body: None,
         deadline: Instant::now() + CALL_TIME_MAX,
         tries_max: u32::MAX,
+        body_length_max: BODY_LENGTH_MAX,
     }
 }
 

@@ -1,6 +1,6 @@
 //! URLs: how they are made, and to which hosts a token may go.
 
-use azslurm_core::config::Endpoints;
+use azslurm_core::config::{Endpoints, Region};
 use url::{Host, Url};
 
 use crate::AzureError;
@@ -12,6 +12,8 @@ const NETWORK_VERSION: &str = "2023-09-01";
 const DISK_VERSION: &str = "2024-03-02";
 /// Resource Graph (FACTS §8).
 const GRAPH_VERSION: &str = "2022-10-01";
+/// The list of sizes has versions of its own (FACTS §10).
+const SKUS_VERSION: &str = "2021-07-01";
 /// The longest name of an availability set or placement group, in characters (FACTS §1.1).
 const PLACEMENT_NAME_LENGTH_MAX: usize = 80;
 
@@ -109,6 +111,30 @@ impl Routes {
             });
         }
         extend(&self.list(kind, subscription, group)?, &[name])
+    }
+
+    /// The use of quotas in a region.
+    pub fn usages(&self, subscription: &str, region: &Region) -> Result<Url, AzureError> {
+        let path = [
+            "subscriptions",
+            subscription,
+            "providers",
+            "Microsoft.Compute",
+            "locations",
+            region.as_str(),
+            "usages",
+        ];
+        Ok(with_version(extend(&self.resource_manager, &path)?, COMPUTE_VERSION))
+    }
+
+    /// The sizes of a region. Its name has no character that a filter or a query would need to
+    /// escape, and spaces must not become `+`, which not everybody reads as a space.
+    pub fn skus(&self, subscription: &str, region: &Region) -> Result<Url, AzureError> {
+        let path = ["subscriptions", subscription, "providers", "Microsoft.Compute", "skus"];
+        let mut url = extend(&self.resource_manager, &path)?;
+        let query = format!("api-version={SKUS_VERSION}&$filter=location eq '{region}'");
+        url.set_query(Some(&query));
+        Ok(url)
     }
 
     /// The Resource Graph query.
@@ -292,6 +318,22 @@ mod tests {
         {
             assert!(url(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_filter_is_written_as_everybody_reads_it() {
+        let routes = routes("https://management.azure.com").unwrap();
+        let region = Region::new("westeurope").unwrap();
+        assert_eq!(
+            routes.skus("s-1", &region).unwrap().as_str(),
+            "https://management.azure.com/subscriptions/s-1/providers/Microsoft.Compute/skus\
+             ?api-version=2021-07-01&$filter=location%20eq%20%27westeurope%27"
+        );
+        assert_eq!(
+            routes.usages("s-1", &region).unwrap().as_str(),
+            "https://management.azure.com/subscriptions/s-1/providers/Microsoft.Compute\
+             /locations/westeurope/usages?api-version=2024-07-01"
+        );
     }
 
     #[test]
