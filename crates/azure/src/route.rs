@@ -55,9 +55,8 @@ impl Kind {
     /// The id of one resource, as it is written into the body of another.
     pub fn id(self, subscription: &str, group: &str, name: &str) -> String {
         let (provider, plural, _) = self.parts();
-        format!(
-            "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/{plural}/{name}"
-        )
+        let group = format!("/subscriptions/{subscription}/resourceGroups/{group}");
+        format!("{group}/providers/{provider}/{plural}/{name}")
     }
 }
 
