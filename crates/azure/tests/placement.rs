@@ -182,6 +182,19 @@ async fn anything_but_a_plain_success_is_no_success() {
     assert_eq!(code(reply), (404, "Surprise".to_owned()));
 }
 
+#[tokio::test]
+async fn whatever_azure_calls_absent_is_deleted_already() {
+    let azure = Fake::start().await;
+    let arm = azure.arm();
+    for code in ["ResourceNotFound", "NotFound", "ResourceGroupNotFound"] {
+        azure.next([refused(404, code), refused(404, code)]);
+        let reply = arm.delete_availability_set(&place(), NAME).await.unwrap();
+        assert_eq!(reply.answer, Answer::Done(()), "{code}");
+        let reply = arm.delete_placement_group(&place(), NAME).await.unwrap();
+        assert_eq!(reply.answer, Answer::Done(()), "{code}");
+    }
+}
+
 /// What a deletion says that Azure takes with 202, and the requests that it took.
 async fn deleted(azure: &Fake, headers: &[(&'static str, &str)], polls: &[Do]) -> (Value, usize) {
     let before = azure.seen().len();
