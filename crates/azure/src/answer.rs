@@ -20,6 +20,22 @@ pub struct Reply<T> {
     pub limits: RateLimits,
 }
 
+impl<T> Reply<T> {
+    /// The same reply with another meaning of "done".
+    pub(crate) fn map<U>(self, done: impl FnOnce(T) -> U) -> Reply<U> {
+        let answer = match self.answer {
+            Answer::Done(value) => Answer::Done(done(value)),
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+        };
+        Reply {
+            answer,
+            request_id: self.request_id,
+            correlation_id: self.correlation_id,
+            limits: self.limits,
+        }
+    }
+}
+
 /// Done, or refused with a reason. Both are expected.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer<T> {

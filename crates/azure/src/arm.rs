@@ -1,4 +1,5 @@
-//! One credential's door to Azure: the calls on VMs and their operations. Lists are in `list.rs`.
+//! One credential's door to Azure: the calls on VMs and their operations. Lists are in
+//! `list.rs`, what VMs share in `placement.rs`, sizes and quotas in `facts.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::body::body_of;
-use crate::client::{Call, Client, Ended, Raw};
+use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, Raw};
 use crate::credential::Source;
 use crate::gate::Closure;
 use crate::gate::{Bucket, Operation};
@@ -35,9 +36,9 @@ const POLL_TRIES_MAX: u32 = 1;
 /// A poll waits at most this long for its turn.
 const POLL_TIME_MAX: Duration = Duration::from_secs(60);
 /// Codes of "this VM does not exist" (FACTS §1.2): Resource Manager's and compute's.
-const GONE_CODES: [&str; 2] = ["ResourceNotFound", "NotFound"];
+pub(crate) const GONE_CODES: [&str; 2] = ["ResourceNotFound", "NotFound"];
 /// A VM whose resource group is gone is gone as well.
-const GROUP_GONE_CODE: &str = "ResourceGroupNotFound";
+pub(crate) const GROUP_GONE_CODE: &str = "ResourceGroupNotFound";
 
 /// Where VMs are: subscription and resource group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,7 +232,7 @@ impl Arm {
     }
 
     /// Sends a call and reads its answer with `read`: done, refused, or not to be read.
-    async fn reply<T>(
+    pub(crate) async fn reply<T>(
         &self,
         call: &Call,
         read: impl FnOnce(&Raw) -> Result<Result<T, Refusal>, AzureError>,
@@ -334,6 +335,7 @@ pub(crate) fn call(operation: Operation, place: &Place, url: Url, doing: String)
         body: None,
         deadline: Instant::now() + CALL_TIME_MAX,
         tries_max: u32::MAX,
+        body_length_max: BODY_LENGTH_MAX,
     }
 }
 

@@ -2,6 +2,8 @@
 //! names that crate, so that an official one can take its place. Its models are too brittle to read
 //! with (2 in 5 enums are closed), so nothing is read here.
 
+mod placement;
+
 use std::fmt::Write as _;
 
 use azslurm_core::config::{
@@ -26,6 +28,8 @@ use azure_mgmt_compute::package_2024_07_01::models::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+
+pub use placement::{group_body, set_body};
 
 /// The api-version of every compute call and the one that the models are made for.
 pub const COMPUTE_VERSION: &str = "2024-07-01";
@@ -372,6 +376,20 @@ mod tests {
         assert_eq!(at("/plan"), json!({"publisher": "pub", "product": "prod", "name": "plan"}));
         let nic = "/properties/networkProfile/networkInterfaceConfigurations/0/properties";
         assert_eq!(at(&format!("{nic}/networkSecurityGroup/id")), json!("/nsg"));
+    }
+
+    #[test]
+    fn a_member_of_a_set_has_no_zone_and_no_placement_group_of_its_own() {
+        let mut spec = spec();
+        spec.availability_set = Some("/set".into());
+        let body = body_of(&spec);
+        assert_eq!(body["properties"]["availabilitySet"], json!({"id": "/set"}));
+        assert_eq!(body.get("zones"), None);
+        assert_eq!(body["properties"].get("proximityPlacementGroup"), None);
+        spec.availability_set = None;
+        let mut without = body.clone();
+        without["properties"].as_object_mut().unwrap().remove("availabilitySet");
+        assert_eq!(body_of(&spec), without, "and nothing else is different");
     }
 
     #[test]

@@ -46,8 +46,8 @@ const CLOSURE_MIN: Duration = Duration::from_secs(1);
 /// does not count as a try; in a thousand calls against a bucket of 10 per second the unluckiest
 /// has six (`gate.rs`).
 const THROTTLED_MAX: u32 = 50;
-/// The longest body that is read: a page of 1000 rows is below 2 MB.
-const BODY_LENGTH_MAX: usize = 32 * 1024 * 1024;
+/// The longest body that is read, unless a call says otherwise: a page of 1000 rows is below 2 MB.
+pub const BODY_LENGTH_MAX: usize = 32 * 1024 * 1024;
 /// The network's 429 that are no throttle: something that the request needs is not ready (FACTS
 /// §3.2).
 const DEPENDENCY_CODES: [&str; 3] =
@@ -93,6 +93,8 @@ pub struct Call {
     pub deadline: Instant,
     /// How often it is sent at most, if that is less than `limits.tries`.
     pub tries_max: u32,
+    /// The longest answer that is read, in bytes.
+    pub body_length_max: usize,
 }
 
 impl Call {
@@ -292,7 +294,7 @@ impl Client {
         }
         self.count(call);
         let tried = match request.send().await {
-            Ok(response) => read(response).await,
+            Ok(response) => read(response, call.body_length_max).await,
             Err(error) if error.is_connect() => Try::NotSent(Arc::new(error.without_url())),
             Err(error) => Try::Lost(Arc::new(error.without_url())),
         };
@@ -312,14 +314,14 @@ impl Client {
 }
 
 /// Reads an answer's body. One that breaks off tells nothing, whatever its status was.
-async fn read(mut response: reqwest::Response) -> Try {
+async fn read(mut response: reqwest::Response, length_max: usize) -> Try {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_LENGTH_MAX => {
-                let text = format!("the answer is longer than {BODY_LENGTH_MAX} bytes");
+            Ok(Some(chunk)) if body.len() + chunk.len() > length_max => {
+                let text = format!("the answer is longer than {length_max} bytes");
                 return Try::Lost(because(text));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),

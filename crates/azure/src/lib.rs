@@ -2,11 +2,13 @@
 //! of Slurm.
 //!
 //! ```text
-//! Arm (arm.rs, list.rs) ──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
-//!      │                                          │ gate.rs: who may send now
-//! │ body.rs: what we write │ token.rs ◄ credential.rs, certificate.rs: who we are
-//!       └ read.rs, refusal.rs, header.rs:          └ transport.rs, dns.rs: connections
-//!        what we read, tolerantly
+//! Arm (arm.rs, list.rs, placement.rs, facts.rs)
+//!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
+//!  │                           │ gate.rs: who may send now
+//!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
+//!  └ read.rs, page.rs,         └ transport.rs, dns.rs: connections
+//!    refusal.rs, header.rs:
+//!    what we read, tolerantly
 //! ```
 //!
 //! Bodies that we write are made of the models of `azure_mgmt_compute`, kept behind `body.rs`; its
@@ -22,10 +24,13 @@ mod client;
 mod credential;
 mod dns;
 mod error;
+mod facts;
 mod gate;
 mod header;
 mod id;
 mod list;
+mod page;
+mod placement;
 mod random;
 mod read;
 mod refusal;
@@ -40,6 +45,7 @@ pub use body::{body_hash, body_of};
 pub use error::{AzureError, Cause};
 pub use gate::Closure;
 pub use id::{ResourceId, ResourceIdError};
+pub use placement::{GroupSpec, SetSpec, group_id, set_id};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small

@@ -102,7 +102,12 @@ impl Arm {
 
     /// `nextLink` as Azure gave it, if a token may go there and it leads on.
     fn next_page(&self, page: &Value, here: &Url) -> Result<Option<Url>, String> {
-        let Some(link) = page.get("nextLink").and_then(Value::as_str) else { return Ok(None) };
+        let link = page.get("nextLink").and_then(Value::as_str).unwrap_or_default();
+        self.next_url(link, here)
+    }
+
+    /// The same of a link that has been read; an empty one is none.
+    pub(crate) fn next_url(&self, link: &str, here: &Url) -> Result<Option<Url>, String> {
         if link.is_empty() {
             return Ok(None);
         }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use azslurm_core::Timestamp;
+use azslurm_core::config::{Region, Sku};
+use azslurm_core::facts::{SkuFacts, Usage};
 use serde_json::Value;
 
 use crate::refusal::{innermost, one_line};
@@ -80,6 +82,73 @@ fn leftover(value: &Value, managed_by: &str) -> Result<Leftover, String> {
         managed_by: text(value, managed_by),
         id,
     })
+}
+
+/// How many members an availability set has. Without the list it has none (PUT's answer, FACTS
+/// §6.2); a list that is none is not to be read.
+pub fn members(value: &Value) -> Result<usize, String> {
+    id(value)?;
+    match value.pointer("/properties/virtualMachines") {
+        Some(Value::Array(members)) => Ok(members.len()),
+        None | Some(Value::Null) => Ok(0),
+        Some(other) => Err(format!("its members are no list but {}", one_line(&other.to_string()))),
+    }
+}
+
+/// A quota and its use (FACTS §10).
+pub fn usage(value: &Value) -> Result<Usage, String> {
+    let name = text(value, "/name/value").ok_or("a usage without a name")?;
+    let number = |member: &str| {
+        let found = value.get(member).and_then(Value::as_u64);
+        found.ok_or_else(|| format!("usage {} without a good {member}", one_line(&name)))
+    };
+    Ok(Usage { used: number("currentValue")?, limit: number("limit")?, name })
+}
+
+/// A size in a region; `None` for what is no VM size, or not of this region (FACTS §10).
+pub fn sku(value: &Value, region: &Region) -> Result<Option<(Sku, SkuFacts)>, String> {
+    let kind = text(value, "/resourceType").ok_or("a size without a resourceType")?;
+    if !kind.eq_ignore_ascii_case("virtualMachines") || is_elsewhere(value, region) {
+        return Ok(None);
+    }
+    let name = text(value, "/name").ok_or("a size without a name")?;
+    let odd = |what: &str| format!("size {} without {what}", one_line(&name));
+    let sku = Sku::new(&name).ok_or_else(|| odd("a name that can be one"))?;
+    let vcpus = capability(value, "vCPUs").and_then(|number| number.parse().ok());
+    let facts = SkuFacts {
+        family: text(value, "/family").ok_or_else(|| odd("a family"))?,
+        vcpus: vcpus.ok_or_else(|| odd("good vCPUs"))?,
+        is_rdma: capability(value, "RdmaEnabled").is_some_and(|is| is.eq_ignore_ascii_case("true")),
+        is_offered: !is_restricted(value),
+    };
+    Ok(Some((sku, facts)))
+}
+
+/// Whether a size names its regions, and this one is not among them. Azure is asked for one region,
+/// but a filter that it ignored must not mix the others in.
+fn is_elsewhere(value: &Value, region: &Region) -> bool {
+    let regions = texts(value.pointer("/locations"));
+    !regions.is_empty()
+        && !regions.iter().any(|named| named.replace(' ', "").eq_ignore_ascii_case(region.as_str()))
+}
+
+/// Whether the subscription may not use a size in the region at all; a restriction of type `Zone`
+/// leaves other zones.
+fn is_restricted(value: &Value) -> bool {
+    let list = value.get("restrictions").and_then(Value::as_array);
+    list.into_iter().flatten().any(|restriction| {
+        text(restriction, "/type").is_some_and(|kind| kind.eq_ignore_ascii_case("Location"))
+    })
+}
+
+/// A capability of a size; all values are text.
+fn capability<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    let list = value.get("capabilities")?.as_array()?;
+    let is_it = |pair: &&Value| {
+        let found = pair.get("name").and_then(Value::as_str);
+        found.is_some_and(|found| found.eq_ignore_ascii_case(name))
+    };
+    list.iter().find(is_it)?.get("value")?.as_str()
 }
 
 /// How an operation stands, as its body tells: an operation's own `status`, else the
@@ -264,6 +333,73 @@ mod tests {
     fn a_row_needs_its_id() {
         for bad in [json!({}), json!({"id": 3}), json!({"id": "no id"}), json!(null), json!("x")] {
             assert!(vm(&bad).is_err() && row(&bad).is_err() && nic(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_as_many_members_as_it_lists() {
+        let set = |members: Value| json!({"id": ID, "properties": {"virtualMachines": members}});
+        assert_eq!(members(&set(json!([{"id": "/1"}, {"id": "/2"}]))), Ok(2));
+        assert_eq!(members(&set(json!([]))), Ok(0));
+        assert_eq!(members(&json!({"id": ID, "properties": {}})), Ok(0));
+        assert!(members(&set(json!(2))).is_err() && members(&json!({})).is_err());
+    }
+
+    #[test]
+    fn an_odd_usage_is_told_by_its_name() {
+        let row = |used: Value, limit: Value| {
+            usage(&json!({"name": {"value": "cores"}, "currentValue": used, "limit": limit}))
+        };
+        let good = Usage { name: "cores".into(), used: 3, limit: 5 };
+        assert_eq!(row(json!(3), json!(5)), Ok(good));
+        for (used, limit) in
+            [(json!(-1), json!(5)), (json!(3), json!(null)), (json!("3"), json!(5))]
+        {
+            assert!(row(used, limit).unwrap_err().contains("cores"));
+        }
+        assert!(
+            usage(&json!({"currentValue": 1, "limit": 2})).is_err() && usage(&json!(3)).is_err()
+        );
+    }
+
+    #[test]
+    fn a_size_is_read_and_its_oddities_cost_only_itself() {
+        let region = Region::new("westeurope").unwrap();
+        let row = |member: &str, with: Value| {
+            let mut row = json!({
+                "resourceType": "virtualMachines", "name": "Standard_HB120-96rs_v3",
+                "family": "standardHBv3Family", "locations": ["WestEurope"],
+                "capabilities": [{"name": "vCPUs", "value": "120"},
+                    {"name": "vCPUsAvailable", "value": "96"}, 3, {"name": 3},
+                    {"name": "RdmaEnabled", "value": "True"}],
+                "restrictions": [{"type": "Zone", "reasonCode": "NotAvailableForSubscription"}],
+            });
+            row[member] = with;
+            sku(&row, &region)
+        };
+        let (name, facts) = row("tier", json!(null)).unwrap().unwrap();
+        assert_eq!(name.as_str(), "Standard_HB120-96rs_v3");
+        assert_eq!((facts.vcpus, facts.is_offered), (120, true));
+        let capabilities = |value: &str| {
+            json!([{"name": "vCPUs", "value": "4"},
+            {"name": "RdmaEnabled", "value": value}])
+        };
+        let is_rdma = |value| row("capabilities", capabilities(value)).unwrap().unwrap().1.is_rdma;
+        assert!(is_rdma("True") && is_rdma("true") && !is_rdma("False"));
+        let restricted = row("restrictions", json!([{"type": "Location"}])).unwrap().unwrap();
+        assert!(!restricted.1.is_offered);
+        assert!(row("restrictions", json!(null)).unwrap().unwrap().1.is_offered);
+        assert_eq!(row("resourceType", json!("disks")), Ok(None));
+        assert_eq!(row("locations", json!(["northeurope"])), Ok(None));
+        for (member, with) in [
+            ("resourceType", json!(3)),
+            ("name", json!("")),
+            ("name", json!("a b")),
+            ("family", json!(null)),
+            ("capabilities", json!([{"name": "vCPUs", "value": "many"}])),
+            ("capabilities", json!({})),
+        ] {
+            assert!(row(member, with.clone()).is_err(), "{member} {with}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! URLs: how they are made, and to which hosts a token may go.
 
-use azslurm_core::config::Endpoints;
+use azslurm_core::config::{Endpoints, Region};
 use url::{Host, Url};
 
 use crate::AzureError;
@@ -12,6 +12,10 @@ const NETWORK_VERSION: &str = "2023-09-01";
 const DISK_VERSION: &str = "2024-03-02";
 /// Resource Graph (FACTS §8).
 const GRAPH_VERSION: &str = "2022-10-01";
+/// The list of sizes has versions of its own (FACTS §10).
+const SKUS_VERSION: &str = "2021-07-01";
+/// The longest name of an availability set or placement group, in characters (FACTS §1.1).
+const PLACEMENT_NAME_LENGTH_MAX: usize = 80;
 
 /// The endpoints, checked.
 #[derive(Debug, Clone)]
@@ -20,7 +24,7 @@ pub struct Routes {
     resource_graph: Url,
 }
 
-/// A resource type that is listed by its group.
+/// A resource type that stands in a resource group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Microsoft.Compute/virtualMachines
@@ -29,6 +33,10 @@ pub enum Kind {
     Disk,
     /// Microsoft.Network/networkInterfaces
     Nic,
+    /// Microsoft.Compute/availabilitySets
+    AvailabilitySet,
+    /// Microsoft.Compute/proximityPlacementGroups
+    PlacementGroup,
 }
 
 impl Kind {
@@ -37,7 +45,18 @@ impl Kind {
             Kind::Vm => ("Microsoft.Compute", "virtualMachines", COMPUTE_VERSION),
             Kind::Disk => ("Microsoft.Compute", "disks", DISK_VERSION),
             Kind::Nic => ("Microsoft.Network", "networkInterfaces", NETWORK_VERSION),
+            Kind::AvailabilitySet => ("Microsoft.Compute", "availabilitySets", COMPUTE_VERSION),
+            Kind::PlacementGroup => {
+                ("Microsoft.Compute", "proximityPlacementGroups", COMPUTE_VERSION)
+            }
         }
+    }
+
+    /// The id of one resource, as it is written into the body of another.
+    pub fn id(self, subscription: &str, group: &str, name: &str) -> String {
+        let (provider, plural, _) = self.parts();
+        let group = format!("/subscriptions/{subscription}/resourceGroups/{group}");
+        format!("{group}/providers/{provider}/{plural}/{name}")
     }
 }
 
@@ -73,6 +92,50 @@ impl Routes {
         extend(&self.list(Kind::Vm, subscription, group)?, &[vm])
     }
 
+    /// One availability set or placement group. Its name is checked: it is made of other names, and
+    /// one that Azure would refuse, or that needed an escape, is a mistake of ours.
+    pub fn placement(
+        &self,
+        kind: Kind,
+        (subscription, group): (&str, &str),
+        name: &str,
+    ) -> Result<Url, AzureError> {
+        if !is_placement_name(name) {
+            return Err(AzureError::Config {
+                what: format!("name {name:?} of a resource"),
+                text:
+                    "1 to 80 letters, digits, '_', '-' and '.' are wanted, the first a letter or \
+                       digit, the last none of '-' and '.'"
+                        .to_owned(),
+            });
+        }
+        extend(&self.list(kind, subscription, group)?, &[name])
+    }
+
+    /// The use of quotas in a region.
+    pub fn usages(&self, subscription: &str, region: &Region) -> Result<Url, AzureError> {
+        let path = [
+            "subscriptions",
+            subscription,
+            "providers",
+            "Microsoft.Compute",
+            "locations",
+            region.as_str(),
+            "usages",
+        ];
+        Ok(with_version(extend(&self.resource_manager, &path)?, COMPUTE_VERSION))
+    }
+
+    /// The sizes of a region. Its name has no character that a filter or a query would need to
+    /// escape, and spaces must not become `+`, which not everybody reads as a space.
+    pub fn skus(&self, subscription: &str, region: &Region) -> Result<Url, AzureError> {
+        let path = ["subscriptions", subscription, "providers", "Microsoft.Compute", "skus"];
+        let mut url = extend(&self.resource_manager, &path)?;
+        let query = format!("api-version={SKUS_VERSION}&$filter=location eq '{region}'");
+        url.set_query(Some(&query));
+        Ok(url)
+    }
+
     /// The Resource Graph query.
     pub fn graph(&self) -> Result<Url, AzureError> {
         let path = ["providers", "Microsoft.ResourceGraph", "resources"];
@@ -97,6 +160,15 @@ impl Routes {
         }
         Ok(url)
     }
+}
+
+/// Whether Azure takes it as the name of an availability set or placement group (FACTS §1.1).
+fn is_placement_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    name.len() <= PLACEMENT_NAME_LENGTH_MAX
+        && name.bytes().all(is_plain)
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !name.ends_with(['-', '.'])
 }
 
 /// A URL for messages and logs: without its query, which may hold signatures.
@@ -229,6 +301,38 @@ mod tests {
         for bad in ["", ".", ".."] {
             assert!(routes.vm(bad, "g", "n").is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_azure_would_refuse_becomes_no_url() {
+        let routes = routes("https://management.azure.com").unwrap();
+        let url = |name: &str| routes.placement(Kind::AvailabilitySet, ("s-1", "rg"), name);
+        let good = url("c-hb-b1-0abcdefg").unwrap();
+        let id = Kind::AvailabilitySet.id("s-1", "rg", "c-hb-b1-0abcdefg");
+        assert_eq!(good.path(), id);
+        assert_eq!(good.query(), Some("api-version=2024-07-01"));
+        assert!(url(&"a".repeat(80)).is_ok() && url("1").is_ok() && url("a_").is_ok());
+        let long = "a".repeat(81);
+        for bad in ["", ".", "..", "a.", "a-", "_a", "-a", "a/b", "a b", "a?b", "ä", "a%2f", &long]
+        {
+            assert!(url(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_written_as_everybody_reads_it() {
+        let routes = routes("https://management.azure.com").unwrap();
+        let region = Region::new("westeurope").unwrap();
+        assert_eq!(
+            routes.skus("s-1", &region).unwrap().as_str(),
+            "https://management.azure.com/subscriptions/s-1/providers/Microsoft.Compute/skus\
+             ?api-version=2021-07-01&$filter=location%20eq%20%27westeurope%27"
+        );
+        assert_eq!(
+            routes.usages("s-1", &region).unwrap().as_str(),
+            "https://management.azure.com/subscriptions/s-1/providers/Microsoft.Compute\
+             /locations/westeurope/usages?api-version=2024-07-01"
+        );
     }
 
     #[test]

@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use azslurm_azure::{
-    Answer, OperationState, ProvisioningState, ResourceId, Started, VmPower, body_of,
+    Answer, GroupSpec, OperationState, ProvisioningState, ResourceId, SetSpec, Started, VmPower,
+    body_of, group_id,
 };
 use azslurm_core::config::{
-    EphemeralPlacement, EvictionPolicy, Image, ImageReference, Plan, Priority, Zone,
+    EphemeralPlacement, EvictionPolicy, Image, ImageReference, Plan, Priority, Region, Sku, Zone,
 };
+use azslurm_core::facts::{SkuFacts, Usage};
 use azslurm_core::vm::VmSpec;
 use fake::{Do, Fake, answer, place, soon, spec, with};
 use serde_json::{Value, json};
@@ -189,22 +191,101 @@ async fn the_published_token_is_taken() {
     assert_eq!(azure.seen()[0].header("authorization"), "Bearer dummytoken");
 }
 
+/// Every member of a request or of its answers.
+fn members_of(names: &[&str]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for name in names {
+        let example = read(name).unwrap();
+        paths(&example["parameters"]["parameters"], "", &mut all);
+        for response in example["responses"].as_object().unwrap().values() {
+            paths(&response["body"], "", &mut all);
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_a_block_shares_is_asked_for_and_taken_as_published() {
+    let azure = Fake::start().await;
+    let (Some(group), Some(set)) = (read("ppg-create.json"), read("availability-set-create.json"))
+    else {
+        return;
+    };
+    let (region, tags) = (Region::new("westus").unwrap(), [("a".into(), "b".into())].into());
+    let (name, skus) = ("b".to_owned(), vec![Sku::new("Basic_A0").unwrap()]);
+    let group_spec = GroupSpec { name: name.clone(), region: region.clone(), skus, tags };
+    let placement_group = group_id(&place(), &name);
+    let set_spec = SetSpec { name, region, placement_group, tags: group_spec.tags.clone() };
+    for (status, reaction) in answers(&group) {
+        azure.next([reaction]);
+        let reply = azure.arm().put_placement_group(&place(), &group_spec, soon(9)).await.unwrap();
+        assert_eq!(reply.answer, Answer::Done(()), "{status}");
+    }
+    for (status, reaction) in answers(&set) {
+        azure.next([reaction]);
+        let reply = azure.arm().put_availability_set(&place(), &set_spec, soon(9)).await.unwrap();
+        assert_eq!(reply.answer, Answer::Done(()), "{status}");
+    }
+    // Samples of sets leave out what their answers have; no sample of a group has tags.
+    let of_groups = members_of(&["ppg-create.json"]);
+    let of_sets = members_of(&["availability-set-create.json", "availability-set-get-max.json"]);
+    let (first, last) = (azure.seen().remove(0), azure.seen().pop().unwrap());
+    for (sent, published) in [(first.json(), of_groups), (last.json(), of_sets)] {
+        let mut ours = BTreeSet::new();
+        paths(&sent, "", &mut ours);
+        ours.retain(|path| !published.contains(path) && !path.starts_with(".tags"));
+        assert!(ours.is_empty(), "no published request or answer has {ours:#?}");
+    }
+    let shown = read("availability-set-get-max.json").unwrap();
+    azure.next([answer(200, shown["responses"]["200"]["body"].clone())]);
+    let reply = azure.arm().get_availability_set(&place(), "b").await.unwrap();
+    assert_eq!(reply.answer, Answer::Done(Some(1)));
+}
+
+#[tokio::test]
+async fn the_published_facts_are_read() {
+    let azure = Fake::start().await;
+    let region = Region::new("westus").unwrap();
+    let (Some(usages), Some(skus)) = (read("usages-list-max.json"), read("skus-list-region.json"))
+    else {
+        return;
+    };
+    let mut page = usages["responses"]["200"]["body"].clone();
+    azure.next([answer(200, page.clone())]);
+    // Its next page is named with a placeholder, which gets no token: it is no whole list.
+    assert!(azure.arm().usages("S-1", &region).await.is_err());
+    page["nextLink"] = Value::Null;
+    azure.next([answer(200, page), answer(200, skus["responses"]["200"]["body"].clone())]);
+    let reply = azure.arm().usages("S-1", &region).await.unwrap();
+    let usage = Usage { name: "a".repeat(18), used: 17, limit: 19 };
+    assert_eq!(reply.answer, Answer::Done(vec![usage]));
+    let reply = azure.arm().sku_facts("S-1", &region).await.unwrap();
+    let facts = SkuFacts {
+        family: "standardA0_A7Family".into(),
+        vcpus: 1,
+        is_rdma: false,
+        is_offered: true,
+    };
+    let named = |name: &str| (Sku::new(name).unwrap(), facts.clone());
+    let all = [named("Standard_A0"), named("Standard_A1")].into();
+    assert_eq!(reply.answer, Answer::Done(all));
+    let filter = skus["parameters"]["$filter"].as_str().unwrap();
+    let asked = azure.seen().pop().unwrap().path;
+    assert!(asked.replace("%20", " ").replace("%27", "'").ends_with(filter), "{asked}");
+    assert!(asked.contains("api-version=2021-07-01"));
+}
+
 /// Operations that this crate has not got; their ids are read nevertheless.
-const NOT_OURS: [&str; 19] = [
-    "availability-set-create.json",
-    "availability-set-get-max.json",
+const NOT_OURS: [&str; 14] = [
     "availability-set-list-by-subscription.json",
     "bulk-delete.json",
     "bulk-get-operation-status.json",
     "imds-instance.json",
     "nic-create.json",
-    "ppg-create.json",
     "ppg-get.json",
     "resource-health-vm.json",
     "scheduled-events-preempt.json",
-    "skus-list-region.json",
     "spot-placement-scores.json",
-    "usages-list-max.json",
     "vm-deallocate.json",
     "vm-simulate-eviction.json",
     "vm-start.json",
@@ -212,7 +293,12 @@ const NOT_OURS: [&str; 19] = [
     "vmss-create-priority-mix.json",
 ];
 /// Files that the tests above read.
-const OURS: [&str; 11] = [
+const OURS: [&str; 16] = [
+    "availability-set-create.json",
+    "availability-set-get-max.json",
+    "ppg-create.json",
+    "skus-list-region.json",
+    "usages-list-max.json",
     "vm-get.json",
     "vm-get-instance-view.json",
     "vm-list-max.json",

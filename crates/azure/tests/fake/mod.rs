@@ -56,6 +56,8 @@ pub enum Do {
     Cut,
     /// Answer well, later.
     Slow(Duration),
+    /// A page of so many rows, each made when it is sent.
+    Rows(usize, fn(usize) -> String),
 }
 
 pub fn answer(status: u16, body: Value) -> Do {
@@ -244,6 +246,15 @@ async fn act(what: Do) -> Response {
         Do::Slow(time) => {
             tokio::time::sleep(time).await;
             "{}".into_response()
+        }
+        Do::Rows(count, row) => {
+            let text = move |number: usize| match number {
+                0 => "{\"value\":[".to_owned() + &row(0),
+                _ if number == count => "]}".to_owned(),
+                _ => ",".to_owned() + &row(number),
+            };
+            let all = (0..=count).map(move |number| Ok::<_, std::io::Error>(text(number)));
+            Body::from_stream(futures::stream::iter(all)).into_response()
         }
     }
 }

@@ -1,0 +1,46 @@
+//! The emulator of Resource Manager, in this process and over HTTP, with a client for it.
+
+use std::time::Duration;
+
+use azslurm_arm_emulator::model::config::SUBSCRIPTION;
+use azslurm_arm_emulator::{Emulator, Options};
+use azslurm_azure::{Arm, Place};
+use azslurm_core::config::{
+    Cloud, CloudName, Credential, Endpoints, Limits, ManagedIdentity, Region,
+};
+
+/// An emulator whose operations are polled at once and that limits no rates.
+pub fn start() -> (Emulator, Arm) {
+    let mut options = Options::default();
+    options.config.delays.retry_after_s = None;
+    options.config.delays.first_poll_retry_after_s = None;
+    options.config.throttle.enforce = false;
+    let emulator = Emulator::start(options).unwrap();
+    let urls = emulator.urls();
+    let cloud = Cloud {
+        name: CloudName::Custom,
+        endpoints: Endpoints {
+            authority: urls.authority.clone(),
+            resource_manager: urls.arm_http.clone(),
+            audience: "https://management.azure.com".to_owned(),
+            resource_graph: urls.resource_graph.clone(),
+            imds: urls.imds.clone(),
+        },
+        ca_bundle: None,
+    };
+    let limits =
+        Limits { requests_in_flight: 8, request_timeout: Duration::from_secs(30), tries: 3 };
+    let credential = Credential::ManagedIdentity(ManagedIdentity::System);
+    let arm = Arm::new(&cloud, &credential, &limits).unwrap();
+    (emulator, arm)
+}
+
+/// A group that the emulator has from the beginning.
+pub fn place() -> Place {
+    Place { subscription: SUBSCRIPTION.to_owned(), resource_group: "hpc".to_owned() }
+}
+
+/// Where it is.
+pub fn region() -> Region {
+    Region::new("westeurope").unwrap()
+}
