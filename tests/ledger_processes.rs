@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use azslurm_core::attempt::{AttemptPlace, AttemptState, Change, EndReason, NewAttempt};
+use azslurm_core::budget::{Bucket, Size};
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::{AttemptId, NodeName, Timestamp, VmName};
 use azslurm_ledger::{
@@ -179,13 +180,13 @@ fn write<T>(
 
 /// Reads a number and writes it back, increased: what is lost when two do so at once.
 fn add(writer: &mut Writer<'_>, name: &str, more: i64) -> Result<(), LedgerError> {
-    let tokens = writer.budget(name)?.map_or(0.0, |budget| budget.tokens);
-    let tokens = tokens + more as f64;
-    writer.set_budget(&Budget { name: name.to_owned(), tokens, at: at(0), closed_until: None })
+    let tokens = writer.budget(name)?.map_or(0.0, |budget| budget.bucket.tokens);
+    let bucket = Bucket { tokens: tokens + more as f64, ..Bucket::full(Size::WRITES, at(0)) };
+    writer.set_budget(&Budget { name: name.to_owned(), bucket })
 }
 
 fn added(ledger: &Ledger, name: &str) -> i64 {
-    ledger.budget(name).unwrap().map_or(0, |budget| budget.tokens as i64)
+    ledger.budget(name).unwrap().map_or(0, |budget| budget.bucket.tokens as i64)
 }
 
 fn integrity(path: &Path) -> String {
@@ -259,7 +260,7 @@ fn assert_whole(ledger: &mut Ledger, writers: usize) -> i64 {
             let numbers = 0..writers;
             let sums = numbers.map(|number| reader.budget(&format!("writer-{number}")));
             let sums: Vec<_> = sums.collect::<Result<_, _>>()?;
-            let sum: f64 = sums.iter().flatten().map(|budget| budget.tokens).sum();
+            let sum: f64 = sums.iter().flatten().map(|budget| budget.bucket.tokens).sum();
             Ok::<_, LedgerError>((reader.attempts_unfinished()?, intents, sum as i64))
         })
         .unwrap();

@@ -5,18 +5,19 @@ use std::time::{Duration, SystemTime};
 
 use azslurm_core::VmName;
 use azslurm_core::attempt::{AttemptPlace, AzureSays};
-use azslurm_core::config::{Cloud, Credential, Limits, Site};
+use azslurm_core::config::{Cloud, Credential, Limits, Region, Site};
 use azslurm_core::vm::VmSpec;
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::body::body_of;
+use crate::bucket::{Bucket, Buckets, Operation};
 use crate::client::{Call, Client, Ended, Raw};
 use crate::credential::Source;
-use crate::gate::Closure;
-use crate::gate::{Bucket, Operation};
+use crate::gate::{Closure, Hunger};
 use crate::read::{Standing, standing};
 use crate::refusal::one_line;
 use crate::route::{self, Routes};
@@ -39,13 +40,16 @@ const GONE_CODES: [&str; 2] = ["ResourceNotFound", "NotFound"];
 /// A VM whose resource group is gone is gone as well.
 const GROUP_GONE_CODE: &str = "ResourceGroupNotFound";
 
-/// Where VMs are: subscription and resource group.
+/// Where VMs are: subscription and resource group, and the region if it is known: compute counts
+/// calls per region (FACTS §3.2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Subscription id.
     pub subscription: String,
     /// Resource group.
     pub resource_group: String,
+    /// Region of the VMs.
+    pub region: Option<Region>,
 }
 
 impl From<&AttemptPlace> for Place {
@@ -53,6 +57,7 @@ impl From<&AttemptPlace> for Place {
         Place {
             subscription: place.subscription.clone(),
             resource_group: place.resource_group.clone(),
+            region: Some(place.region.clone()),
         }
     }
 }
@@ -62,6 +67,7 @@ impl From<&Site> for Place {
         Place {
             subscription: site.subscription.clone(),
             resource_group: site.resource_group.clone(),
+            region: Some(site.region.clone()),
         }
     }
 }
@@ -218,12 +224,39 @@ impl Arm {
 
     /// The buckets that Azure has closed with a 429, for the other programs.
     pub fn closures(&self) -> Vec<Closure> {
-        self.inner.client.closures()
+        self.inner.client.gates().closures()
     }
 
     /// Sends nothing into a bucket that Azure has closed for another program.
     pub fn close(&self, closure: &Closure) {
-        self.inner.client.close(closure);
+        self.inner.client.gates().close(closure);
+    }
+
+    /// From now on writes, deletes and reads are sent only against tokens that were granted; `bell`
+    /// is rung when a call lacks one ([`Arm::hungry`]). A call whose deadline comes before its
+    /// token ends with [`AzureError::NoTurn`].
+    pub fn meter(&self, bell: &Arc<Notify>) {
+        self.inner.client.gates().meter(bell);
+    }
+
+    /// Ends the metering that began with this bell: calls need no tokens any more.
+    pub fn unmeter(&self, bell: &Arc<Notify>) {
+        self.inner.client.gates().unmeter(bell);
+    }
+
+    /// The buckets for whose tokens calls wait.
+    pub fn hungry(&self) -> Vec<Hunger> {
+        self.inner.client.gates().hungry()
+    }
+
+    /// Lets so many calls through.
+    pub fn grant(&self, bucket: &Bucket, tokens: u64) {
+        self.inner.client.gates().grant(bucket, tokens);
+    }
+
+    /// Takes back all tokens that were granted and not used.
+    pub fn unused(&self) -> Vec<(Bucket, u64)> {
+        self.inner.client.gates().unused()
     }
 
     fn vm_url(&self, place: &Place, vm: &VmName) -> Result<Url, AzureError> {
@@ -327,9 +360,11 @@ fn is_of_authority(credential: &Credential) -> bool {
 
 /// A call in a place, with the longest time and all tries.
 pub(crate) fn call(operation: Operation, place: &Place, url: Url, doing: String) -> Call {
+    let region = place.region.as_ref().map_or("", Region::as_str);
     Call {
         doing,
-        bucket: Bucket { operation, subscription: place.subscription.to_ascii_lowercase() },
+        operation,
+        buckets: Buckets::of(operation, &place.subscription, region),
         url,
         body: None,
         deadline: Instant::now() + CALL_TIME_MAX,
@@ -337,11 +372,17 @@ pub(crate) fn call(operation: Operation, place: &Place, url: Url, doing: String)
     }
 }
 
-/// The subscription that a URL of Azure's own names, for its bucket.
+/// The subscription and the region that a URL of Azure's own names, for its buckets.
 fn place_in(url: &Url) -> Place {
-    let mut parts = url.path().split('/').skip_while(|part| *part != "subscriptions");
-    let subscription = parts.nth(1).unwrap_or_default().to_owned();
-    Place { subscription, resource_group: String::new() }
+    let after = |name: &str| {
+        let mut parts = url.path().split('/').skip_while(|part| !part.eq_ignore_ascii_case(name));
+        parts.nth(1).unwrap_or_default()
+    };
+    Place {
+        subscription: after("subscriptions").to_owned(),
+        resource_group: String::new(),
+        region: Region::new(after("locations")),
+    }
 }
 
 /// The body of a success.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Arm (arm.rs, list.rs) ──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
-//!      │                                          │ gate.rs: who may send now
+//!      │                                          │ gate.rs: who may send now; bucket.rs
 //! │ body.rs: what we write │ token.rs ◄ credential.rs, certificate.rs: who we are
 //!       └ read.rs, refusal.rs, header.rs:          └ transport.rs, dns.rs: connections
 //!        what we read, tolerantly
@@ -17,6 +17,7 @@
 mod answer;
 mod arm;
 mod body;
+mod bucket;
 mod certificate;
 mod client;
 mod credential;
@@ -37,8 +38,9 @@ mod vm;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
 pub use arm::{Arm, Place};
 pub use body::{body_hash, body_of};
+pub use bucket::{Bucket, Door, Provider};
 pub use error::{AzureError, Cause};
-pub use gate::Closure;
+pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
