@@ -46,6 +46,7 @@ fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list()
         let (_, rest) = line.split_once("transactions=")?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
     });
+    println!("{transactions:?} transactions of the driver");
     // Leases and release are two more.
     assert!(
         transactions.is_some_and(|count| count <= 22),

@@ -10,7 +10,7 @@
 //! goes along with the findings of the run where there are any: a transaction is an fsync. The
 //! arithmetic is [`azslurm_core::budget`]; nothing here decides how much anybody gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub struct Throttles {
     is_hungry: bool,
     reserve_at: Instant,
     heeded_at: Instant,
-    /// Whether the ledger may have us as waiting.
-    waits: bool,
+    /// Budgets for which the ledger has us as waiting.
+    waits: BTreeSet<String>,
     /// Transactions for nothing but budgets.
     transactions: u64,
 }
@@ -76,7 +76,7 @@ impl Throttles {
             is_hungry: false,
             reserve_at: Instant::now(),
             heeded_at: Instant::now(),
-            waits: false,
+            waits: BTreeSet::new(),
             transactions: 0,
         }
     }
@@ -123,10 +123,7 @@ impl Throttles {
         soon: u64,
     ) -> Result<Vec<Grant>, LedgerError> {
         let at = now();
-        for (name, bucket, until) in self.news(at) {
-            tell(writer, (&name, &bucket), until, at)?;
-            self.told.insert(name, until);
-        }
+        self.tell_news(writer, at)?;
         let Some(holder) = self.holder.clone() else { return Ok(Vec::new()) };
         if Instant::now() < self.reserve_at {
             return Ok(Vec::new());
@@ -139,39 +136,57 @@ impl Throttles {
                 let soon = if hunger.bucket.is_reads() { soon } else { 0 };
                 let ask = Ask { waiting: hunger.waiting, soon: soon.saturating_sub(hunger.held) };
                 let (tokens, closed) = reserve(writer, (&name, &holder), (&hunger, ask), at)?;
+                if tokens < hunger.waiting {
+                    self.waits.insert(name);
+                } else {
+                    self.waits.remove(&name);
+                }
                 is_dry |= tokens < hunger.waiting.min(budget::BATCH_MAX);
                 grants.push(Grant { arm: arm.clone(), bucket: hunger.bucket, tokens, closed });
             }
         }
         if !grants.is_empty() {
-            self.waits = true;
             self.is_hungry = is_dry;
             self.reserve_at = Instant::now() + if is_dry { DRY_PAUSE } else { RESERVE_EVERY };
         }
         Ok(grants)
     }
 
-    /// Gives back what was not used, and waits for nothing any more.
+    /// Tells what is new, gives back what was not used, and waits for nothing any more.
     pub fn end(&mut self, ledger: &mut Ledger) -> Result<(), LedgerError> {
+        let at = now();
         let mut unused = Vec::new();
         for (door, arm, _) in self.clients.doors() {
             let taken = arm.unused();
             unused.extend(taken.into_iter().map(|(bucket, left)| (name_of(door, &bucket), left)));
         }
-        let Some(holder) = self.holder.clone().filter(|_| self.waits) else { return Ok(()) };
-        let at = now();
+        if self.waits.is_empty() && unused.is_empty() && self.news(at).is_empty() {
+            return Ok(());
+        }
         ledger.write(|writer| {
+            self.tell_news(writer, at)?;
             for (name, tokens) in &unused {
                 if let Some(mut known) = writer.budget(name)? {
                     known.bucket = budget::give_back(&known.bucket, *tokens, at);
                     writer.set_budget(&known)?;
                 }
             }
-            writer.end_waits(&holder, at.minus(WAITS_FOR))
+            match &self.holder {
+                Some(holder) => writer.end_waits(holder, at.minus(WAITS_FOR)),
+                None => Ok(()),
+            }
         })?;
-        self.waits = false;
+        self.waits.clear();
         self.transactions += 1;
         tracing::debug!(transactions = self.transactions, ?unused, "budgets given back");
+        Ok(())
+    }
+
+    fn tell_news(&mut self, writer: &mut Writer<'_>, at: Timestamp) -> Result<(), LedgerError> {
+        for (name, bucket, until) in self.news(at) {
+            tell(writer, (&name, &bucket), until, at)?;
+            self.told.insert(name, until);
+        }
         Ok(())
     }
 
