@@ -1,3 +1,5 @@
+//! The rules of `gate.rs`, in paused time. Sends nothing.
+
 use super::*;
 use crate::bucket::Operation;
 
@@ -266,22 +268,28 @@ async fn tries_of_the_unluckiest(latency: Duration, is_told: bool) -> u32 {
     let tokens = Mutex::new((200.0, Instant::now()));
     let in_flight = tokio::sync::Semaphore::new(64);
     let put = buckets(Operation::Put);
-    let call = |_: usize| async {
-        let mut tries = 0;
-        loop {
-            let pass = gates.enter(&put, tries > 0, in_seconds(3600)).await.unwrap();
+    let send = |tries: u32| {
+        let (gates, put, tokens, in_flight) = (&gates, &put, &tokens, &in_flight);
+        async move {
+            let pass = gates.enter(put, tries > 0, in_seconds(3600)).await.unwrap();
             let _permit = in_flight.acquire().await.unwrap();
             tokio::time::sleep(latency).await;
-            tries += 1;
             let there = take(&mut tokens.lock().unwrap());
             if there < 0.0 {
                 pass.throttled(&refusal_of_door(), Duration::from_secs(1));
-            } else {
-                let told = left("subscription-writes", there as i64);
-                pass.let_through(&if is_told { told } else { none() });
-                return tries;
+                return false;
             }
+            let told = left("subscription-writes", there as i64);
+            pass.let_through(&if is_told { told } else { none() });
+            true
         }
+    };
+    let call = |_: usize| async {
+        let mut tries = 0;
+        while !send(tries).await {
+            tries += 1;
+        }
+        tries + 1
     };
     futures::future::join_all((0..500).map(call)).await.into_iter().max().unwrap()
 }
