@@ -102,6 +102,7 @@ impl Throttles {
         }
         let grants = ledger.write(|writer| self.exchange(writer, soon))?;
         self.transactions += 1;
+        tracing::debug!(alone = self.transactions, "budgets written without findings");
         hand_out(grants);
         Ok(())
     }
@@ -178,7 +179,7 @@ impl Throttles {
         })?;
         self.waits.clear();
         self.transactions += 1;
-        tracing::debug!(transactions = self.transactions, ?unused, "budgets given back");
+        tracing::debug!(alone = self.transactions, ?unused, "budgets given back");
         Ok(())
     }
 
