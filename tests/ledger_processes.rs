@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use azslurm_core::attempt::{AttemptPlace, AttemptState, Change, EndReason, NewAttempt};
-use azslurm_core::budget::{Bucket, Size};
+use azslurm_core::budget::{self, Ask, Bucket, Size};
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::{AttemptId, NodeName, Timestamp, VmName};
 use azslurm_ledger::{
@@ -43,6 +43,7 @@ const TRANSACTIONS: i64 = 200;
 fn play(role: &str, path: &Path, number: i64) {
     match role {
         "count" => count(path, number),
+        "reserve" => reserve(path, number),
         "batches-for-ever" => batches_for_ever(path, number),
         "open-when-told" => open_when_told(path, number),
         "late-answer" => late_answer(path),
@@ -228,6 +229,36 @@ fn eight_processes_write_at_once_and_nothing_is_lost() {
     let ledger = Ledger::open_existing(&path).unwrap();
     assert_eq!(added(&ledger, "all"), processes as i64 * TRANSACTIONS);
     assert_eq!(integrity(&path), "ok");
+}
+
+/// Reserves calls at one moment until there are none, and adds up what it got.
+fn reserve(path: &Path, number: i64) {
+    told();
+    let mut ledger = Ledger::open(path).unwrap();
+    let ask = Ask { waiting: 3, soon: 0 };
+    let mut granted = 1;
+    while granted > 0 {
+        write(&mut ledger, |writer| {
+            let mut budget = writer.budget("writes")?.unwrap();
+            let who = number.to_string();
+            (granted, budget.bucket) = budget::reserve(&budget.bucket, ask, (&who, &[]), at(0));
+            writer.set_budget(&budget)?;
+            add(writer, "granted", granted as i64)
+        });
+    }
+}
+
+#[test]
+fn processes_that_reserve_at_once_get_what_is_there_and_no_more() {
+    let (_directory, path) = place();
+    let mut ledger = Ledger::open(&path).unwrap();
+    let bucket = Bucket::full(Size::WRITES, at(0));
+    write(&mut ledger, |writer| writer.set_budget(&Budget { name: "writes".into(), bucket }));
+    let mut others: Vec<Other> =
+        (0..4).map(|number| Other::start("reserve", &path, number)).collect();
+    others.iter_mut().for_each(Other::tell);
+    others.into_iter().for_each(Other::ends_well);
+    assert_eq!(added(&ledger, "granted"), 200);
 }
 
 /// Intents of four nodes in one transaction, with their sum beside them, until killed.

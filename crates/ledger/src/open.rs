@@ -357,6 +357,26 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_of_an_older_schema_is_brought_up_to_ours_and_forgets_its_budgets() {
+        for schema in 1..3 {
+            let (_directory, path) = place();
+            let old = Connection::open(&path).unwrap();
+            for sql in &MIGRATIONS[..schema] {
+                old.execute_batch(sql).unwrap();
+            }
+            old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+            old.pragma_update(None, "user_version", schema as i64).unwrap();
+            let closure = "INSERT INTO budgets (name, tokens, at) VALUES ('west/put/s', 0, 0)";
+            old.execute_batch(closure).unwrap();
+            drop(old);
+            let ledger = Ledger::open(&path).unwrap();
+            assert_eq!(schema_of(&ledger).unwrap(), SCHEMA);
+            assert_eq!(ledger.budgets().unwrap(), []);
+            assert_eq!(ledger.budget_waiters("writes").unwrap(), []);
+        }
+    }
+
+    #[test]
     fn a_ledger_without_one_of_its_tables_is_damaged() {
         let (_directory, path) = place();
         drop(Ledger::open(&path).unwrap());
