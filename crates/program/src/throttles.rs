@@ -25,7 +25,7 @@ use crate::clients::Clients;
 use crate::now;
 
 /// Differences below this come from reading two clocks one after the other.
-const SAME_MILLIS: u64 = 500;
+const SAME: Duration = Duration::from_millis(500);
 /// Between two reservations: answers with what is left come meanwhile, and calls gather.
 const RESERVE_EVERY: Duration = Duration::from_millis(200);
 /// After a reservation that found too little: ten tokens come back in this time at the slowest
@@ -41,11 +41,11 @@ pub struct Throttles {
     /// Who reserves; `None`: nothing is metered.
     holder: Option<String>,
     bell: Arc<Notify>,
-    /// Closures that the ledger knows from us.
+    /// Closures that the ledger knows, from us or from others.
     told: BTreeMap<String, Timestamp>,
     is_hungry: bool,
     reserve_at: Instant,
-    heeded_at: Instant,
+    heeded_at: Option<Instant>,
     /// Budgets for which the ledger has us as waiting.
     waits: BTreeSet<String>,
     /// Transactions for nothing but budgets.
@@ -75,7 +75,7 @@ impl Throttles {
             told: BTreeMap::new(),
             is_hungry: false,
             reserve_at: Instant::now(),
-            heeded_at: Instant::now(),
+            heeded_at: None,
             waits: BTreeSet::new(),
             transactions: 0,
         }
@@ -109,11 +109,12 @@ impl Throttles {
 
     /// Closes the buckets that Azure has closed for another process, every now and then.
     pub fn heed(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
-        if self.heeded_at.elapsed() < HEED_EVERY {
+        if self.heeded_at.is_some_and(|at| at.elapsed() < HEED_EVERY) {
             return Ok(());
         }
-        self.heeded_at = Instant::now();
-        heed(&self.clients, ledger)
+        self.heeded_at = Some(Instant::now());
+        self.told.extend(heed(&self.clients, ledger)?);
+        Ok(())
     }
 
     /// Tells what is new and reserves what is lacking, inside of a transaction. The grants are to
@@ -137,6 +138,7 @@ impl Throttles {
                 let soon = if hunger.bucket.is_reads() { soon } else { 0 };
                 let ask = Ask { waiting: hunger.waiting, soon: soon.saturating_sub(hunger.held) };
                 let (tokens, closed) = reserve(writer, (&name, &holder), (&hunger, ask), at)?;
+                self.told.extend(closed.map(|left| (name.clone(), at.plus(left))));
                 if tokens < hunger.waiting {
                     self.waits.insert(name);
                 } else {
@@ -191,16 +193,13 @@ impl Throttles {
         Ok(())
     }
 
-    /// Closures that the ledger does not know from us, with their ends.
+    /// Closures that the ledger does not know, with their ends.
     fn news(&self, at: Timestamp) -> Vec<(String, Bucket, Timestamp)> {
         let mut news = Vec::new();
         for (door, arm, _) in self.clients.doors() {
             for Closure { bucket, left } in arm.closures() {
                 let (name, until) = (name_of(door, &bucket), at.plus(left));
-                let is_new = self
-                    .told
-                    .get(&name)
-                    .is_none_or(|told| u128::from(SAME_MILLIS) < until.since(*told).as_millis());
+                let is_new = self.told.get(&name).is_none_or(|told| SAME < until.since(*told));
                 if is_new {
                     news.push((name, bucket, until));
                 }
@@ -227,19 +226,24 @@ pub fn hand_out(grants: Vec<Grant>) {
     }
 }
 
-/// Closes the buckets that Azure has closed for another program.
-pub fn heed(clients: &Clients, ledger: &Ledger) -> Result<(), LedgerError> {
+/// Closes the buckets that Azure has closed for another program; their names and ends.
+pub fn heed(
+    clients: &Clients,
+    ledger: &Ledger,
+) -> Result<BTreeMap<String, Timestamp>, LedgerError> {
     let at = now();
     let budgets = ledger.budgets()?;
+    let mut heeded = BTreeMap::new();
     for (door, arm, _) in clients.doors() {
         for Budget { name, bucket: known } in &budgets {
             let Some(until) = known.closed_until.filter(|until| at < *until) else { continue };
             if let Some(bucket) = bucket_of(door, name) {
                 arm.close(&Closure { bucket, left: until.since(at) });
+                heeded.insert(name.clone(), until);
             }
         }
     }
-    Ok(())
+    Ok(heeded)
 }
 
 fn tell(
@@ -249,7 +253,7 @@ fn tell(
     at: Timestamp,
 ) -> Result<(), LedgerError> {
     let known = known(writer, (name, bucket), at)?;
-    if known.closed_until.is_some_and(|known| until <= known) {
+    if known.closed_until.is_some_and(|known| until.since(known) <= SAME) {
         return Ok(());
     }
     tracing::warn!(bucket = name, %until, "Azure throttles: no program of ours sends there before");
