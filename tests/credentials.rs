@@ -117,7 +117,11 @@ fn good_secret() -> Credential {
 
 /// One call, which only a token that Resource Manager accepts can answer.
 async fn call(arm: &Arm) -> Result<(), AzureError> {
-    let place = Place { subscription: SUBSCRIPTION.to_owned(), resource_group: "hpc".to_owned() };
+    let place = Place {
+        subscription: SUBSCRIPTION.to_owned(),
+        resource_group: "hpc".to_owned(),
+        region: None,
+    };
     let reply = arm.get_vm(&place, &"never-made".parse().unwrap()).await?;
     assert_eq!(reply.answer, Answer::Done(None));
     assert!(reply.request_id.is_some());

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use azslurm_core::attempt::{AttemptPlace, AttemptState, Change, EndReason, NewAttempt};
+use azslurm_core::budget::{self, Ask, Bucket, Size};
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::{AttemptId, NodeName, Timestamp, VmName};
 use azslurm_ledger::{
@@ -42,6 +43,7 @@ const TRANSACTIONS: i64 = 200;
 fn play(role: &str, path: &Path, number: i64) {
     match role {
         "count" => count(path, number),
+        "reserve" => reserve(path, number),
         "batches-for-ever" => batches_for_ever(path, number),
         "open-when-told" => open_when_told(path, number),
         "late-answer" => late_answer(path),
@@ -179,13 +181,13 @@ fn write<T>(
 
 /// Reads a number and writes it back, increased: what is lost when two do so at once.
 fn add(writer: &mut Writer<'_>, name: &str, more: i64) -> Result<(), LedgerError> {
-    let tokens = writer.budget(name)?.map_or(0.0, |budget| budget.tokens);
-    let tokens = tokens + more as f64;
-    writer.set_budget(&Budget { name: name.to_owned(), tokens, at: at(0), closed_until: None })
+    let tokens = writer.budget(name)?.map_or(0.0, |budget| budget.bucket.tokens);
+    let bucket = Bucket { tokens: tokens + more as f64, ..Bucket::full(Size::WRITES, at(0)) };
+    writer.set_budget(&Budget { name: name.to_owned(), bucket })
 }
 
 fn added(ledger: &Ledger, name: &str) -> i64 {
-    ledger.budget(name).unwrap().map_or(0, |budget| budget.tokens as i64)
+    ledger.budget(name).unwrap().map_or(0, |budget| budget.bucket.tokens as i64)
 }
 
 fn integrity(path: &Path) -> String {
@@ -229,6 +231,36 @@ fn eight_processes_write_at_once_and_nothing_is_lost() {
     assert_eq!(integrity(&path), "ok");
 }
 
+/// Reserves calls at one moment until there are none, and adds up what it got.
+fn reserve(path: &Path, number: i64) {
+    told();
+    let mut ledger = Ledger::open(path).unwrap();
+    let ask = Ask { waiting: 3, soon: 0 };
+    let mut granted = 1;
+    while granted > 0 {
+        write(&mut ledger, |writer| {
+            let mut budget = writer.budget("writes")?.unwrap();
+            let who = number.to_string();
+            (granted, budget.bucket) = budget::reserve(&budget.bucket, ask, (&who, &[]), at(0));
+            writer.set_budget(&budget)?;
+            add(writer, "granted", granted as i64)
+        });
+    }
+}
+
+#[test]
+fn processes_that_reserve_at_once_get_what_is_there_and_no_more() {
+    let (_directory, path) = place();
+    let mut ledger = Ledger::open(&path).unwrap();
+    let bucket = Bucket::full(Size::WRITES, at(0));
+    write(&mut ledger, |writer| writer.set_budget(&Budget { name: "writes".into(), bucket }));
+    let mut others: Vec<Other> =
+        (0..4).map(|number| Other::start("reserve", &path, number)).collect();
+    others.iter_mut().for_each(Other::tell);
+    others.into_iter().for_each(Other::ends_well);
+    assert_eq!(added(&ledger, "granted"), 200);
+}
+
 /// Intents of four nodes in one transaction, with their sum beside them, until killed.
 fn batches_for_ever(path: &Path, writer_number: i64) {
     let mut ledger = Ledger::open(path).unwrap();
@@ -259,7 +291,7 @@ fn assert_whole(ledger: &mut Ledger, writers: usize) -> i64 {
             let numbers = 0..writers;
             let sums = numbers.map(|number| reader.budget(&format!("writer-{number}")));
             let sums: Vec<_> = sums.collect::<Result<_, _>>()?;
-            let sum: f64 = sums.iter().flatten().map(|budget| budget.tokens).sum();
+            let sum: f64 = sums.iter().flatten().map(|budget| budget.bucket.tokens).sum();
             Ok::<_, LedgerError>((reader.attempts_unfinished()?, intents, sum as i64))
         })
         .unwrap();

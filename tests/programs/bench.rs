@@ -188,10 +188,19 @@ pub fn program(name: &str) -> PathBuf {
     program
 }
 
-pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
+pub fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    wait(what, SOON, is_so);
+}
+
+/// For hundreds of VMs within Azure's limits.
+pub fn wait_longer_for(what: &str, is_so: impl FnMut() -> bool) {
+    wait(what, SOON * 4, is_so);
+}
+
+fn wait(what: &str, at_most: Duration, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + at_most;
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within {} s: {what}", SOON.as_secs());
+        assert!(Instant::now() < deadline, "not within {} s: {what}", at_most.as_secs());
         std::thread::sleep(POLL);
     }
 }

@@ -5,5 +5,6 @@
 
 mod bad_input;
 mod bench;
+mod budgets;
 mod refusals;
 mod thousand;

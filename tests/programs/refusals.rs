@@ -156,7 +156,7 @@ fn a_throttle_that_one_program_gets_is_heeded_by_all_and_holds_after_its_death()
     said(&bench.run("azslurm-resume", &["n1"]), 0);
     let closed = || {
         let budgets = bench.ledger().budgets().unwrap();
-        budgets.into_iter().find_map(|budget| budget.closed_until)
+        budgets.into_iter().find_map(|budget| budget.bucket.closed_until)
     };
     crate::bench::wait_for("the throttle to be in the ledger", || closed().is_some());
     let until = closed().unwrap();

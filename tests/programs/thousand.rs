@@ -46,9 +46,10 @@ fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list()
         let (_, rest) = line.split_once("transactions=")?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
     });
-    // Leases and release are two more.
+    // Findings are twenty at most, leases and release two more; tokens that could not go along with
+    // findings took two or three.
     assert!(
-        transactions.is_some_and(|count| count <= 22),
+        transactions.is_some_and(|count| count <= 25),
         "{transactions:?} transactions of the driver"
     );
 }

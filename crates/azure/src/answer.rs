@@ -97,15 +97,6 @@ pub struct RateLimits {
     pub charge: Option<i64>,
 }
 
-impl RateLimits {
-    /// What is left for calls of this kind, by the tightest of the limits that all VMs share. Those
-    /// of one VM (`Microsoft.Compute/PutVMResource`) say nothing about the next.
-    pub fn left(&self) -> Option<i64> {
-        let is_shared = |name: &str| !name.to_ascii_lowercase().ends_with("resource");
-        self.remaining.iter().filter(|(name, _)| is_shared(name)).map(|(_, left)| *left).min()
-    }
-}
-
 /// How a write began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Started {

@@ -6,18 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use azslurm_core::VmName;
 use azslurm_core::attempt::{AttemptPlace, AzureSays};
-use azslurm_core::config::{Cloud, Credential, Limits, Site};
+use azslurm_core::block::Block;
+use azslurm_core::config::{Cloud, Credential, Limits, Region, Site};
 use azslurm_core::vm::VmSpec;
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::body::body_of;
-use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, Raw};
+use crate::bucket::{Bucket, Buckets, Operation};
+use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, Raw, SentMark};
 use crate::credential::Source;
-use crate::gate::Closure;
-use crate::gate::{Bucket, Operation};
+use crate::gate::{Closure, Hunger};
 use crate::read::{Standing, standing};
 use crate::refusal::one_line;
 use crate::route::{self, Routes};
@@ -40,13 +42,16 @@ pub(crate) const GONE_CODES: [&str; 2] = ["ResourceNotFound", "NotFound"];
 /// A VM whose resource group is gone is gone as well.
 pub(crate) const GROUP_GONE_CODE: &str = "ResourceGroupNotFound";
 
-/// Where VMs are: subscription and resource group.
+/// Where VMs are: subscription and resource group, and the region if it is known: compute counts
+/// calls per region (FACTS §3.2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Subscription id.
     pub subscription: String,
     /// Resource group.
     pub resource_group: String,
+    /// Region of the VMs.
+    pub region: Option<Region>,
 }
 
 impl From<&AttemptPlace> for Place {
@@ -54,6 +59,17 @@ impl From<&AttemptPlace> for Place {
         Place {
             subscription: place.subscription.clone(),
             resource_group: place.resource_group.clone(),
+            region: Some(place.region.clone()),
+        }
+    }
+}
+
+impl From<&Block> for Place {
+    fn from(block: &Block) -> Place {
+        Place {
+            subscription: block.subscription.clone(),
+            resource_group: block.resource_group.clone(),
+            region: Some(block.region.clone()),
         }
     }
 }
@@ -63,6 +79,7 @@ impl From<&Site> for Place {
         Place {
             subscription: site.subscription.clone(),
             resource_group: site.resource_group.clone(),
+            region: Some(site.region.clone()),
         }
     }
 }
@@ -106,7 +123,8 @@ impl Arm {
     }
 
     /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a
-    /// `std` or a `tokio` instant), so that a PUT of this call cannot arrive long after it.
+    /// `std` or a `tokio` instant), so that a PUT of this call cannot arrive long after it. `mark`
+    /// is set before anything is sent.
     ///
     /// # Errors
     /// [`AzureError::Lost`]: it may have been made, although no answer says so. All others: it was
@@ -116,9 +134,11 @@ impl Arm {
         place: &Place,
         spec: &VmSpec,
         settle: impl Into<Instant>,
+        mark: &SentMark,
     ) -> Result<Reply<Started>, AzureError> {
         let url = self.vm_url(place, &spec.name)?;
         let call = Call {
+            mark: mark.clone(),
             body: Some(Bytes::from(body_of(spec).to_string())),
             deadline: settle.into(),
             ..call(Operation::Put, place, url, format!("make VM {}", spec.name))
@@ -219,12 +239,39 @@ impl Arm {
 
     /// The buckets that Azure has closed with a 429, for the other programs.
     pub fn closures(&self) -> Vec<Closure> {
-        self.inner.client.closures()
+        self.inner.client.gates().closures()
     }
 
     /// Sends nothing into a bucket that Azure has closed for another program.
     pub fn close(&self, closure: &Closure) {
-        self.inner.client.close(closure);
+        self.inner.client.gates().close(closure);
+    }
+
+    /// From now on writes, deletes and reads are sent only against tokens that were granted; `bell`
+    /// is rung when a call lacks one ([`Arm::hungry`]). A call whose deadline comes before its
+    /// token ends with [`AzureError::NoTurn`].
+    pub fn meter(&self, bell: &Arc<Notify>) {
+        self.inner.client.gates().meter(bell);
+    }
+
+    /// Ends the metering that began with this bell: calls need no tokens any more.
+    pub fn unmeter(&self, bell: &Arc<Notify>) {
+        self.inner.client.gates().unmeter(bell);
+    }
+
+    /// The buckets for whose tokens calls wait.
+    pub fn hungry(&self) -> Vec<Hunger> {
+        self.inner.client.gates().hungry()
+    }
+
+    /// Lets so many calls through.
+    pub fn grant(&self, bucket: &Bucket, tokens: u64) {
+        self.inner.client.gates().grant(bucket, tokens);
+    }
+
+    /// Takes back all tokens that were granted and not used.
+    pub fn unused(&self) -> Vec<(Bucket, u64)> {
+        self.inner.client.gates().unused()
     }
 
     fn vm_url(&self, place: &Place, vm: &VmName) -> Result<Url, AzureError> {
@@ -328,22 +375,31 @@ fn is_of_authority(credential: &Credential) -> bool {
 
 /// A call in a place, with the longest time and all tries.
 pub(crate) fn call(operation: Operation, place: &Place, url: Url, doing: String) -> Call {
+    let region = place.region.as_ref().map_or("", Region::as_str);
     Call {
         doing,
-        bucket: Bucket { operation, subscription: place.subscription.to_ascii_lowercase() },
+        operation,
+        buckets: Buckets::of(operation, &place.subscription, region),
         url,
         body: None,
         deadline: Instant::now() + CALL_TIME_MAX,
         tries_max: u32::MAX,
         body_length_max: BODY_LENGTH_MAX,
+        mark: SentMark::default(),
     }
 }
 
-/// The subscription that a URL of Azure's own names, for its bucket.
+/// The subscription and the region that a URL of Azure's own names, for its buckets.
 fn place_in(url: &Url) -> Place {
-    let mut parts = url.path().split('/').skip_while(|part| *part != "subscriptions");
-    let subscription = parts.nth(1).unwrap_or_default().to_owned();
-    Place { subscription, resource_group: String::new() }
+    let after = |name: &str| {
+        let mut parts = url.path().split('/').skip_while(|part| !part.eq_ignore_ascii_case(name));
+        parts.nth(1).unwrap_or_default()
+    };
+    Place {
+        subscription: after("subscriptions").to_owned(),
+        resource_group: String::new(),
+        region: Region::new(after("locations")),
+    }
 }
 
 /// The body of a success.

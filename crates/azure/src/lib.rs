@@ -4,7 +4,7 @@
 //! ```text
 //! Arm (arm.rs, list.rs, placement.rs, facts.rs)
 //!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
-//!  │                           │ gate.rs: who may send now
+//!  │                           │ gate.rs, bucket.rs: who may send now
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
 //!  └ read.rs, page.rs,         └ transport.rs, dns.rs: connections
 //!    refusal.rs, header.rs:
@@ -19,6 +19,7 @@
 mod answer;
 mod arm;
 mod body;
+mod bucket;
 mod certificate;
 mod client;
 mod credential;
@@ -42,8 +43,10 @@ mod vm;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
 pub use arm::{Arm, Place};
 pub use body::{body_hash, body_of};
+pub use bucket::{Bucket, Door, Provider};
+pub use client::SentMark;
 pub use error::{AzureError, Cause};
-pub use gate::Closure;
+pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
 pub use placement::{GroupSpec, SetSpec, group_id, set_id};
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};

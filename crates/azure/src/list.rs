@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::arm::{Arm, CALL_TIME_MAX, Place, call, json};
+use crate::bucket::Operation;
 use crate::client::{Call, Ended, Raw};
-use crate::gate::Operation;
 use crate::route::Kind;
 use crate::{AzureError, Leftover, Listing, Refusal, Vm, VmRow, header, read};
 
@@ -74,10 +74,17 @@ impl Arm {
         read: Reader<T>,
     ) -> Result<Listing<T>, AzureError> {
         let url = self.inner.routes.list(kind, subscription, group)?;
-        let place =
-            Place { subscription: subscription.to_owned(), resource_group: group.to_owned() };
+        let place = Place {
+            subscription: subscription.to_owned(),
+            resource_group: group.to_owned(),
+            region: None,
+        };
+        let operation = match kind {
+            Kind::Vm | Kind::Disk => Operation::List,
+            Kind::Nic => Operation::ListNetwork,
+        };
         let doing = format!("list {kind:?} resources of group {group}");
-        let mut call = call(Operation::List, &place, url, doing);
+        let mut call = call(operation, &place, url, doing);
         let mut listing = Listing::empty();
         loop {
             let Some(raw) = self.page(&call, &mut listing).await? else { return Ok(listing) };
@@ -183,7 +190,8 @@ impl Arm {
         subscriptions: &[String],
         query: &str,
     ) -> Result<(), AzureError> {
-        let place = Place { subscription: String::new(), resource_group: String::new() };
+        let place =
+            Place { subscription: String::new(), resource_group: String::new(), region: None };
         let url = self.inner.routes.graph()?;
         let mut call =
             call(Operation::Query, &place, url, "query VMs by Resource Graph".to_owned());

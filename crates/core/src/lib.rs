@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod block;
+pub mod budget;
 pub mod config;
 pub mod decide;
 pub mod facts;

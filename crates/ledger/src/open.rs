@@ -34,14 +34,18 @@ const WAL_TRY_PAUSE: Duration = Duration::from_millis(5);
 const STATEMENTS_CACHED: usize = 64;
 
 /// Migration N (from 1) brings schema N-1 to N. Released ones are never edited.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// The schema that this program writes: `user_version` of the file's header.
 pub const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// The tables of [`SCHEMA`].
-const TABLES: [&str; 7] = ["attempts", "blocks", "budgets", "events", "facts", "holds", "leases"];
+const TABLES: [&str; 8] =
+    ["attempts", "blocks", "budget_waiters", "budgets", "events", "facts", "holds", "leases"];
 
 pub(crate) fn open(path: &Path) -> Result<Reader, LedgerError> {
     if !exists(path)? {
@@ -350,6 +354,26 @@ mod tests {
             &path,
             &format!("newer azslurm (schema 7, this program knows up to {SCHEMA}): upgrade this"),
         );
+    }
+
+    #[test]
+    fn a_ledger_of_an_older_schema_is_brought_up_to_ours_and_forgets_its_budgets() {
+        for schema in 1..3 {
+            let (_directory, path) = place();
+            let old = Connection::open(&path).unwrap();
+            for sql in &MIGRATIONS[..schema] {
+                old.execute_batch(sql).unwrap();
+            }
+            old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+            old.pragma_update(None, "user_version", schema as i64).unwrap();
+            let closure = "INSERT INTO budgets (name, tokens, at) VALUES ('west/put/s', 0, 0)";
+            old.execute_batch(closure).unwrap();
+            drop(old);
+            let ledger = Ledger::open(&path).unwrap();
+            assert_eq!(schema_of(&ledger).unwrap(), SCHEMA);
+            assert_eq!(ledger.budgets().unwrap(), []);
+            assert_eq!(ledger.budget_waiters("writes").unwrap(), []);
+        }
     }
 
     #[test]

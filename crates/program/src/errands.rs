@@ -23,13 +23,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clients::Clients;
 use crate::now;
-use crate::throttles::Throttles;
+use crate::throttles::{self, Throttles};
 
 /// How long a lease is given: several renewals may fail before a living holder loses it.
 pub const LEASE_FOR: Duration = Duration::from_secs(300);
 /// How often leases are renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
-/// How often it is looked whether a lease is to be renewed or a throttle to be told.
+/// How often it is looked whether a lease is to be renewed or a throttle to be told or heeded.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// At most this many outcomes in one transaction: others wait for the write lock meanwhile.
 const BATCH_MAX: usize = 500;
@@ -95,25 +95,36 @@ pub struct Errands {
     leases: BTreeMap<NodeName, Lease>,
     renewed_at: Instant,
     looked_at: Instant,
-    clients: Clients,
     throttles: Throttles,
 }
 
+/// What woke a run.
+enum Heard {
+    Said(Said),
+    /// Time, or a call that lacks a token.
+    Nothing,
+    /// No task is left.
+    End,
+}
+
 impl Errands {
-    /// Of a run that holds `leases`; all of them are kept renewed. What Azure throttles in
-    /// `clients` is told to the other programs.
+    /// Of a run that holds `leases`; all of them are kept renewed. While the run lives, calls
+    /// through `clients` are sent against tokens that all programs share, and what Azure throttles
+    /// is told to the others.
     pub fn new(leases: impl IntoIterator<Item = Lease>, clients: &Clients) -> Errands {
         let (sender, receiver) = unbounded_channel();
+        let leases: BTreeMap<NodeName, Lease> =
+            leases.into_iter().map(|lease| (lease.node().clone(), lease)).collect();
+        let throttles = Throttles::begin(clients, leases.values().next().map(Lease::holder));
         Errands {
             tasks: JoinSet::new(),
             by_node: BTreeMap::new(),
             sender,
             receiver,
-            leases: leases.into_iter().map(|lease| (lease.node().clone(), lease)).collect(),
+            leases,
             renewed_at: Instant::now(),
             looked_at: Instant::now(),
-            clients: clients.clone(),
-            throttles: Throttles::default(),
+            throttles,
         }
     }
 
@@ -136,20 +147,39 @@ impl Errands {
         until: Instant,
     ) -> Result<Option<Vec<Noted>>, LedgerError> {
         loop {
-            let wake = until.min(Instant::now() + LOOK_EVERY);
-            let first = timeout_at(wake, self.first()).await;
+            let heard = self.hear(until).await;
             self.renew(ledger)?;
             self.drop_lost(ledger)?;
-            self.throttles.tell(&self.clients, ledger)?;
-            match first {
-                Ok(None) => return Ok(None),
-                Ok(Some(first)) => {
+            self.throttles.heed(ledger)?;
+            match heard {
+                Heard::Said(first) => {
                     let batch = self.collect(first).await;
                     return self.record(ledger, batch).map(Some);
                 }
-                Err(_elapsed) if Instant::now() >= until => return Ok(None),
-                Err(_elapsed) => {}
+                Heard::Nothing if Instant::now() < until => {
+                    self.throttles.look(ledger, self.tasks.len() as u64)?;
+                }
+                Heard::Nothing | Heard::End => {
+                    self.throttles.end(ledger)?;
+                    return Ok(None);
+                }
             }
+        }
+    }
+
+    /// Waits for a finding, a call that lacks a token, or the time for the next look.
+    async fn hear(&mut self, until: Instant) -> Heard {
+        let look_at = self.throttles.look_at().unwrap_or(until);
+        let wake = until.min(look_at).min(Instant::now() + LOOK_EVERY);
+        let bell = self.throttles.bell();
+        tokio::select! {
+            biased;
+            first = timeout_at(wake, self.first()) => match first {
+                Ok(Some(first)) => Heard::Said(first),
+                Ok(None) => Heard::End,
+                Err(_elapsed) => Heard::Nothing,
+            },
+            () = bell.notified() => Heard::Nothing,
         }
     }
 
@@ -184,15 +214,18 @@ impl Errands {
 
     fn record(&mut self, ledger: &mut Ledger, batch: Vec<Said>) -> Result<Vec<Noted>, LedgerError> {
         let at = now();
-        let noted = ledger.write(|writer| {
-            batch
+        let (throttles, soon) = (&mut self.throttles, self.tasks.len() as u64);
+        let (noted, grants) = ledger.write(|writer| {
+            let noted = batch
                 .into_iter()
                 .map(|Said { lease, vm, change }| {
                     let recorded = writer.record(&lease, &vm, &change, at)?;
                     Ok(Noted { lease, vm, change, recorded })
                 })
-                .collect::<Result<Vec<Noted>, LedgerError>>()
+                .collect::<Result<Vec<Noted>, LedgerError>>()?;
+            Ok::<_, LedgerError>((noted, throttles.exchange(writer, soon)?))
         })?;
+        throttles::hand_out(grants);
         for Noted { lease, vm, recorded, .. } in &noted {
             if *recorded == Recorded::LeaseLost {
                 let node = lease.node();

@@ -304,7 +304,7 @@ fn acceptor() -> (TlsAcceptor, String) {
 }
 
 pub fn place() -> Place {
-    Place { subscription: "S-1".into(), resource_group: "rg".into() }
+    Place { subscription: "S-1".into(), resource_group: "rg".into(), region: None }
 }
 
 pub fn spec(vm: &str) -> VmSpec {
