@@ -25,10 +25,14 @@ const COMPUTE_CODE: &str = "OperationNotAllowed";
 /// What a call is to Azure's buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
-    /// Makes a VM.
+    /// Makes a VM or an availability set.
     Put,
-    /// Deletes a VM.
+    /// Makes a placement group.
+    PutGroup,
+    /// Deletes a VM or an availability set.
     Delete,
+    /// Deletes a placement group.
+    DeleteGroup,
     /// Reads one VM.
     Get,
     /// Reads a page of a list of compute's.
@@ -44,8 +48,8 @@ pub enum Operation {
 impl Operation {
     fn door(self) -> Door {
         match self {
-            Operation::Put => Door::Writes,
-            Operation::Delete => Door::Deletes,
+            Operation::Put | Operation::PutGroup => Door::Writes,
+            Operation::Delete | Operation::DeleteGroup => Door::Deletes,
             Operation::Get
             | Operation::List
             | Operation::ListNetwork
@@ -59,6 +63,7 @@ impl Operation {
         match self {
             Operation::Put => Some(Provider::PutVm),
             Operation::Delete => Some(Provider::DeleteVm),
+            Operation::PutGroup | Operation::DeleteGroup => Some(Provider::PutDeletePpg),
             Operation::Get => Some(Provider::LowCostGet),
             Operation::List => Some(Provider::HighCostGet),
             Operation::ListNetwork => Some(Provider::NetworkReads),

@@ -17,7 +17,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use azslurm_core::config::Limits;
@@ -99,13 +99,31 @@ pub struct Call {
     pub tries_max: u32,
     /// The longest answer that is read, in bytes.
     pub body_length_max: usize,
+    /// Set before it is sent for the first time.
+    pub mark: SentMark,
+}
+
+/// Tells whether a call was ever sent, also when its future was dropped: what was not sent cannot
+/// arrive any more.
+#[derive(Debug, Clone, Default)]
+pub struct SentMark(Arc<AtomicBool>);
+
+impl SentMark {
+    /// Whether anything was sent.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Call {
     fn method(&self) -> Method {
         match self.operation {
-            Operation::Put => Method::PUT,
-            Operation::Delete => Method::DELETE,
+            Operation::Put | Operation::PutGroup => Method::PUT,
+            Operation::Delete | Operation::DeleteGroup => Method::DELETE,
             Operation::Get | Operation::List | Operation::ListNetwork | Operation::Poll => {
                 Method::GET
             }
@@ -116,7 +134,9 @@ impl Call {
     /// Whether it changes something in Azure.
     fn is_write(&self) -> bool {
         match self.operation {
-            Operation::Put | Operation::Delete => true,
+            Operation::Put | Operation::PutGroup | Operation::Delete | Operation::DeleteGroup => {
+                true
+            }
             Operation::Get
             | Operation::List
             | Operation::ListNetwork
@@ -303,6 +323,7 @@ impl Client {
                 .body(body.clone());
         }
         self.count(call);
+        call.mark.set();
         let tried = match request.send().await {
             Ok(response) => read(response, call.body_length_max).await,
             Err(error) if error.is_connect() => Try::NotSent(Arc::new(error.without_url())),
@@ -314,8 +335,8 @@ impl Client {
 
     fn count(&self, call: &Call) {
         let counter = match call.operation {
-            Operation::Put => &self.sent.put,
-            Operation::Delete => &self.sent.delete,
+            Operation::Put | Operation::PutGroup => &self.sent.put,
+            Operation::Delete | Operation::DeleteGroup => &self.sent.delete,
             Operation::Get | Operation::List | Operation::ListNetwork | Operation::Poll => {
                 &self.sent.get
             }
@@ -449,6 +470,7 @@ impl Story {
 /// Whether an answer says what became of a write: a success does, and so does a no if nothing was
 /// sent before it that may have been done. That a VM is absent settles its deletion.
 fn is_settled(call: &Call, raw: &Raw, story: &Story) -> bool {
-    let is_gone = raw.status == 404 && call.operation == Operation::Delete;
+    let is_gone =
+        raw.status == 404 && [Operation::Delete, Operation::DeleteGroup].contains(&call.operation);
     (200..300).contains(&raw.status) || is_gone || story.unsettled.is_none()
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use url::Url;
 
 use crate::arm::{Arm, Place, call, unreadable};
+use crate::bucket::Operation;
 use crate::client::{Call, Raw};
-use crate::gate::Operation;
 use crate::{Answer, AzureError, Reply, page, read};
 
 /// Pages of one answer. Both lists were only seen in one page (FACTS §10).
@@ -38,7 +38,7 @@ impl Arm {
         region: &Region,
     ) -> Result<Reply<Vec<Usage>>, AzureError> {
         let url = self.inner.routes.usages(subscription, region)?;
-        let call = list_call(subscription, url, format!("read the usages of {region}"));
+        let call = list_call((subscription, region), url, format!("read the usages of {region}"));
         self.all_rows(call, |row| read::usage(row).map(Some)).await
     }
 
@@ -57,7 +57,7 @@ impl Arm {
         let url = self.inner.routes.skus(subscription, region)?;
         let call = Call {
             body_length_max: SKUS_LENGTH_MAX,
-            ..list_call(subscription, url, format!("read the VM sizes of {region}"))
+            ..list_call((subscription, region), url, format!("read the VM sizes of {region}"))
         };
         let reply = self.all_rows(call, |row| read::sku(row, region)).await?;
         Ok(reply.map(by_name))
@@ -136,7 +136,11 @@ fn by_name(sizes: Vec<(Sku, SkuFacts)>) -> BTreeMap<Sku, SkuFacts> {
     all
 }
 
-fn list_call(subscription: &str, url: Url, doing: String) -> Call {
-    let place = Place { subscription: subscription.to_owned(), resource_group: String::new() };
+fn list_call((subscription, region): (&str, &Region), url: Url, doing: String) -> Call {
+    let place = Place {
+        subscription: subscription.to_owned(),
+        resource_group: String::new(),
+        region: Some(region.clone()),
+    };
     call(Operation::List, &place, url, doing)
 }

@@ -80,7 +80,7 @@ impl Arm {
             region: None,
         };
         let operation = match kind {
-            Kind::Vm | Kind::Disk => Operation::List,
+            Kind::Vm | Kind::Disk | Kind::AvailabilitySet | Kind::PlacementGroup => Operation::List,
             Kind::Nic => Operation::ListNetwork,
         };
         let doing = format!("list {kind:?} resources of group {group}");

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::arm::{Arm, CALL_TIME_MAX, GONE_CODES, GROUP_GONE_CODE, Place, call, json, unreadable};
 use crate::body::{group_body, set_body};
+use crate::bucket::Operation;
 use crate::client::{Call, Raw};
-use crate::gate::Operation;
 use crate::route::Kind;
 use crate::{Answer, AzureError, OperationState, Refusal, Reply, Started, header, read};
 
@@ -75,7 +75,7 @@ impl Arm {
     ) -> Result<Reply<()>, AzureError> {
         let doing = format!("make placement group {}", spec.name);
         let call =
-            self.placement_call(Operation::Put, (Kind::PlacementGroup, &spec.name), place)?;
+            self.placement_call(Operation::PutGroup, (Kind::PlacementGroup, &spec.name), place)?;
         let body = Some(Bytes::from(group_body(spec).to_string()));
         self.put(&Call { doing, body, deadline: settle.into(), ..call }).await
     }
@@ -153,7 +153,8 @@ impl Arm {
         name: &str,
     ) -> Result<Reply<()>, AzureError> {
         let doing = format!("delete placement group {name}");
-        let call = self.placement_call(Operation::Delete, (Kind::PlacementGroup, name), place)?;
+        let call =
+            self.placement_call(Operation::DeleteGroup, (Kind::PlacementGroup, name), place)?;
         self.delete(&Call { doing, ..call }).await
     }
 

@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "each test file uses another part of the server")]
 mod fake;
 
-use azslurm_azure::{Answer, AzureError, OperationState};
+use azslurm_azure::{Answer, AzureError, OperationState, SentMark};
 use azslurm_core::attempt::AzureSays;
 use azslurm_core::config::Limits;
 use azslurm_core::failure::{FailureKind as Kind, Moment, Reach, Retry, understand};
@@ -19,7 +19,7 @@ async fn put(status: u16, body: Value) -> AzureSays {
     let azure = Fake::start().await;
     azure.next([answer(status, body)]);
     let arm = azure.arm_with(Limits { tries: 1, ..limits() });
-    match arm.put_vm(&place(), &spec("n1-0abcdefg"), soon(9)).await {
+    match arm.put_vm(&place(), &spec("n1-0abcdefg"), soon(9), &SentMark::default()).await {
         Ok(reply) => match reply.answer {
             Answer::Refused(refusal) => {
                 assert_eq!(refusal.status, status);
@@ -315,7 +315,10 @@ async fn a_gateways_page_is_azures_fault_here() {
     let page = "<html><head><title>502</title></head><body>Bad Gateway</body></html>";
     azure.next([Do::Answer(502, Vec::new(), page.to_owned())]);
     let arm = azure.arm_with(Limits { tries: 1, ..limits() });
-    let lost = arm.put_vm(&place(), &spec("n1-0abcdefg"), soon(9)).await.unwrap_err();
+    let lost = arm
+        .put_vm(&place(), &spec("n1-0abcdefg"), soon(9), &SentMark::default())
+        .await
+        .unwrap_err();
     let AzureError::Lost { says: Some(refusal), .. } = lost else { panic!("{lost:?}") };
     let failure = understand(Moment::Put(refusal.status), &refusal.says(None));
     assert_eq!((failure.kind, failure.reach), (Kind::Azure, Reach::SkuHere));

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use azslurm_azure::{Answer, Arm, AzureError};
+use azslurm_azure::{Answer, Arm, AzureError, SentMark};
 use azslurm_core::config::{Credential, Limits, ManagedIdentity, SecretSource};
 use azslurm_core::secret::Secret;
 use fake::{Fake, TOKEN, answer, limits, place, refused, secret_file, soon, spec};
@@ -53,7 +53,7 @@ impl Azure {
 }
 
 async fn is_let_in(arm: &Arm) -> Result<(), AzureError> {
-    let reply = arm.put_vm(&place(), &spec(VM), soon(60)).await?;
+    let reply = arm.put_vm(&place(), &spec(VM), soon(60), &SentMark::default()).await?;
     assert!(matches!(reply.answer, Answer::Done(_)), "{reply:?}");
     Ok(())
 }

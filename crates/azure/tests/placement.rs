@@ -6,7 +6,7 @@ mod emulator;
 #[expect(dead_code, reason = "each test file uses another part of the server")]
 mod fake;
 
-use azslurm_azure::{Answer, AzureError, GroupSpec, Reply, SetSpec, group_id, set_id};
+use azslurm_azure::{Answer, AzureError, GroupSpec, Reply, SentMark, SetSpec, group_id, set_id};
 use azslurm_core::config::{Image, ImageReference, Sku};
 use azslurm_core::vm::VmSpec;
 use emulator::{place, region};
@@ -101,7 +101,7 @@ async fn a_set_with_a_member_stays_and_so_does_its_group() {
     let (emulator, arm) = emulator::start();
     arm.put_placement_group(&place(), &group(SIZE), soon(20)).await.unwrap();
     arm.put_availability_set(&place(), &set(), soon(20)).await.unwrap();
-    let reply = arm.put_vm(&place(), &member(), soon(20)).await.unwrap();
+    let reply = arm.put_vm(&place(), &member(), soon(20), &SentMark::default()).await.unwrap();
     assert!(matches!(reply.answer, Answer::Done(_)), "{reply:?}");
     let reply = arm.get_availability_set(&place(), NAME).await.unwrap();
     assert_eq!(reply.answer, Answer::Done(Some(1)));

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use azslurm_azure::{
-    Answer, GroupSpec, OperationState, ProvisioningState, ResourceId, SetSpec, Started, VmPower,
-    body_of, group_id,
+    Answer, GroupSpec, OperationState, ProvisioningState, ResourceId, SentMark, SetSpec, Started,
+    VmPower, body_of, group_id,
 };
 use azslurm_core::config::{
     EphemeralPlacement, EvictionPolicy, Image, ImageReference, Plan, Priority, Region, Sku, Zone,
@@ -72,7 +72,8 @@ async fn every_answer_to_a_create_is_taken() {
     for name in names().iter().filter(|name| name.starts_with("vm-create-")) {
         for (status, reaction) in answers(&read(name).unwrap()) {
             azure.next([reaction]);
-            let reply = arm.put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+            let reply =
+                arm.put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
             // They carry no headers: the VM itself is followed while it is being made.
             let is_followed = matches!(reply.answer, Answer::Done(Started::Operation { .. }));
             assert!(is_followed, "{name} {status}: {reply:?}");
@@ -187,7 +188,7 @@ async fn the_published_token_is_taken() {
     body["token_type"] = json!("Bearer");
     body["expires_on"] = json!("4102444800");
     azure.next_for_tokens([answer(200, body)]);
-    azure.arm().put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+    azure.arm().put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
     assert_eq!(azure.seen()[0].header("authorization"), "Bearer dummytoken");
 }
 

@@ -7,7 +7,7 @@ mod fake;
 
 use std::time::{Duration, Instant};
 
-use azslurm_azure::{Answer, AzureError, OperationState, Started, body_of};
+use azslurm_azure::{Answer, AzureError, OperationState, SentMark, Started, body_of};
 use fake::{Do, Fake, answer, limits, place, refused, soon, spec, with};
 use serde_json::json;
 
@@ -33,7 +33,7 @@ async fn a_vm_is_made_with_one_put_that_says_who_we_are() {
         json!({"properties": {"provisioningState": "Creating"}}),
     )]);
     let arm = azure.arm();
-    let reply = arm.put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+    let reply = arm.put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
     let retry_after = Some(Duration::from_secs(10));
     assert_eq!(reply.answer, Answer::Done(Started::Operation { url: operation, retry_after }));
     assert_eq!(reply.request_id.as_deref(), Some("r-1"));
@@ -57,7 +57,8 @@ async fn a_vm_is_made_with_one_put_that_says_who_we_are() {
 async fn azures_fault_is_asked_again_with_the_same_body() {
     let azure = Fake::start().await;
     azure.next([refused(500, "InternalServerError"), answer(201, json!({}))]);
-    let reply = azure.arm().put_vm(&place(), &spec(VM), soon(20)).await.unwrap();
+    let reply =
+        azure.arm().put_vm(&place(), &spec(VM), soon(20), &SentMark::default()).await.unwrap();
     assert_eq!(reply.answer, Answer::Done(Started::Done));
     let seen = azure.seen();
     assert_eq!(seen.len(), 2);
@@ -71,7 +72,8 @@ async fn a_lost_answer_is_asked_for_again() {
     for lost in [Do::Hang, Do::Cut] {
         let azure = Fake::start().await;
         azure.next([lost, answer(201, json!({}))]);
-        let reply = azure.arm().put_vm(&place(), &spec(VM), soon(20)).await.unwrap();
+        let reply =
+            azure.arm().put_vm(&place(), &spec(VM), soon(20), &SentMark::default()).await.unwrap();
         assert_eq!(reply.answer, Answer::Done(Started::Done));
         assert_eq!(azure.seen().len(), 2);
     }
@@ -87,7 +89,8 @@ async fn a_write_without_a_plain_answer_may_have_been_done() {
         let azure = Fake::start().await;
         azure.next(script);
         let arm = azure.arm_with(azslurm_core::config::Limits { tries: 2, ..limits() });
-        let error = arm.put_vm(&place(), &spec(VM), soon(20)).await.unwrap_err();
+        let error =
+            arm.put_vm(&place(), &spec(VM), soon(20), &SentMark::default()).await.unwrap_err();
         let AzureError::Lost { says, doing, .. } = &error else { panic!("{error:?}") };
         assert_eq!(says.as_ref().map(|says| says.code.as_str()), code);
         assert!(doing.contains(VM));
@@ -107,7 +110,8 @@ async fn a_vm_that_is_gone_after_a_lost_answer_is_deleted() {
 async fn a_no_is_an_answer_and_is_not_asked_again() {
     let azure = Fake::start().await;
     azure.next([refused(409, "SkuNotAvailable")]);
-    let reply = azure.arm().put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+    let reply =
+        azure.arm().put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
     let Answer::Refused(refusal) = reply.answer else { panic!("{reply:?}") };
     assert_eq!((refusal.status, refusal.code.as_str()), (409, "SkuNotAvailable"));
     assert_eq!(azure.seen().len(), 1);
@@ -120,7 +124,8 @@ async fn a_throttled_bucket_is_closed_for_everybody_until_azures_time() {
     let arm = azure.arm_with(azslurm_core::config::Limits { requests_in_flight: 1, ..limits() });
     let put = |name: &'static str| {
         let arm = arm.clone();
-        async move { arm.put_vm(&place(), &spec(name), soon(20)).await.unwrap() }
+        let mark = SentMark::default();
+        async move { arm.put_vm(&place(), &spec(name), soon(20), &mark).await.unwrap() }
     };
     let get = async {
         while azure.seen().is_empty() {
@@ -145,7 +150,7 @@ async fn who_cannot_wait_for_a_closed_bucket_sends_nothing() {
     azure.next([with(429, &[("Retry-After", "1200")], json!({"code": "OperationNotAllowed"}))]);
     let arm = azure.arm();
     for _ in 0..3 {
-        let reply = arm.put_vm(&place(), &spec(VM), soon(60)).await.unwrap();
+        let reply = arm.put_vm(&place(), &spec(VM), soon(60), &SentMark::default()).await.unwrap();
         let Answer::Refused(refusal) = reply.answer else { panic!("{reply:?}") };
         assert_eq!(refusal.status, 429);
         assert!(refusal.retry_after.unwrap() > Duration::from_secs(1100));
@@ -158,7 +163,8 @@ async fn a_dependency_that_is_not_ready_closes_nothing() {
     let azure = Fake::start().await;
     azure.next([refused(429, "RetryableError"), answer(200, json!({}))]);
     let begun = Instant::now();
-    let reply = azure.arm().put_vm(&place(), &spec(VM), soon(20)).await.unwrap();
+    let reply =
+        azure.arm().put_vm(&place(), &spec(VM), soon(20), &SentMark::default()).await.unwrap();
     assert_eq!(reply.answer, Answer::Done(Started::Done));
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
@@ -168,11 +174,11 @@ async fn a_refused_token_is_replaced_once() {
     let azure = Fake::start().await;
     azure.next([refused(401, "ExpiredAuthenticationToken"), answer(200, json!({}))]);
     let arm = azure.arm();
-    arm.put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+    arm.put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
     let seen = azure.seen();
     assert_ne!(seen[0].header("authorization"), seen[1].header("authorization"));
     azure.next([refused(401, "A"), refused(401, "B"), answer(200, json!({}))]);
-    let reply = arm.put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+    let reply = arm.put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
     assert!(matches!(reply.answer, Answer::Refused(refusal) if refusal.status == 401));
     assert_eq!(azure.tokens_asked().len(), 3);
 }
@@ -202,7 +208,7 @@ async fn no_connection_means_that_nothing_was_sent() {
         azslurm_core::config::ManagedIdentity::System,
     );
     let arm = azslurm_azure::Arm::new(&cloud, &credential, &limits).unwrap();
-    let error = arm.put_vm(&place(), &spec(VM), soon(20)).await.unwrap_err();
+    let error = arm.put_vm(&place(), &spec(VM), soon(20), &SentMark::default()).await.unwrap_err();
     assert!(matches!(error, AzureError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("nothing was sent"));
 }
@@ -210,7 +216,11 @@ async fn no_connection_means_that_nothing_was_sent() {
 #[tokio::test]
 async fn nothing_is_sent_after_its_time() {
     let azure = Fake::start().await;
-    let error = azure.arm().put_vm(&place(), &spec(VM), Instant::now()).await.unwrap_err();
+    let error = azure
+        .arm()
+        .put_vm(&place(), &spec(VM), Instant::now(), &SentMark::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, AzureError::Token { .. } | AzureError::Unreachable { .. }));
     assert!(azure.seen().is_empty());
 }
@@ -222,7 +232,15 @@ async fn no_more_requests_are_open_than_allowed() {
     let arm = azure.arm_with(azslurm_core::config::Limits { requests_in_flight: 4, ..limits() });
     let puts = (0..20).map(|number| {
         let arm = arm.clone();
-        async move { arm.put_vm(&place(), &spec(&format!("n{number}-0abcdefg")), soon(20)).await }
+        async move {
+            arm.put_vm(
+                &place(),
+                &spec(&format!("n{number}-0abcdefg")),
+                soon(20),
+                &SentMark::default(),
+            )
+            .await
+        }
     });
     for reply in futures::future::join_all(puts).await {
         assert_eq!(reply.unwrap().answer, Answer::Done(Started::Done));
@@ -322,7 +340,7 @@ async fn a_token_goes_to_no_other_host() {
         &[("Azure-AsyncOperation", &foreign)],
         json!({"properties": {"provisioningState": "Creating"}}),
     )]);
-    let reply = arm.put_vm(&place(), &spec(VM), soon(9)).await.unwrap();
+    let reply = arm.put_vm(&place(), &spec(VM), soon(9), &SentMark::default()).await.unwrap();
     let Answer::Done(Started::Operation { url, .. }) = reply.answer else { panic!("{reply:?}") };
     assert_eq!(url, format!("{}{}?api-version=2024-07-01", azure.url, vm_path()));
     azure.next([answer(

@@ -37,7 +37,7 @@ pub fn start() -> (Emulator, Arm) {
 
 /// A group that the emulator has from the beginning.
 pub fn place() -> Place {
-    Place { subscription: SUBSCRIPTION.to_owned(), resource_group: "hpc".to_owned() }
+    Place { subscription: SUBSCRIPTION.to_owned(), resource_group: "hpc".to_owned(), region: None }
 }
 
 /// Where it is.
