@@ -200,7 +200,9 @@ impl AttemptState {
         use AttemptState as S;
         match (change, self) {
             (Change::Accepted { .. }, S::Intended | S::Accepted) => Some(S::Accepted),
-            (Change::Accepted { .. }, S::Running | S::Refused | S::DeleteIntended) => None,
+            // It was decided otherwise while the PUT was under way: now it has arrived.
+            (Change::Accepted { .. }, S::DeleteIntended) => Some(S::DeleteIntended),
+            (Change::Accepted { .. }, S::Running | S::Refused) => None,
             (Change::Accepted { .. }, S::Deleting | S::Gone) => None,
             (Change::Running, S::Intended | S::Accepted | S::Running) => Some(S::Running),
             (Change::Running, S::Refused | S::DeleteIntended | S::Deleting | S::Gone) => None,

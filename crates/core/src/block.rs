@@ -8,13 +8,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::attempt::AttemptPlace;
+use crate::config::{Region, Sku};
 use crate::name::NameError;
-use crate::{AttemptId, ClusterName, NodesetName};
+use crate::{AttemptId, ClusterName, NodesetName, SiteName};
 
 /// Most VMs of an availability set (FACTS §6.1).
 pub const BLOCK_NODES_MAX: u32 = 200;
-/// So much of a cluster's or nodeset's name is part of a resource's name: Azure allows 80 characters
-/// for both kinds, and what tells them apart is the incarnation.
+/// So much of a cluster's or nodeset's name is part of a resource's name: Azure allows 80
+/// characters for both kinds, and what tells them apart is the incarnation.
 const NAME_PART_MAX: usize = 24;
 
 /// A block: `hb-b1` is the first of nodeset `hb`. A leaf switch of Slurm's topology has this name.
@@ -128,6 +130,37 @@ impl BlockState {
             BlockState::DeleteIntended | BlockState::Gone => false,
         }
     }
+}
+
+/// One life of a block, as far as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Which block, and which of its lives.
+    pub life: Incarnation,
+    /// Where.
+    pub site: SiteName,
+    /// Subscription id.
+    pub subscription: String,
+    /// Resource group.
+    pub resource_group: String,
+    /// Region.
+    pub region: Region,
+    /// The name of its placement group and of its availability set.
+    pub name: String,
+    /// The size that its VMs have.
+    pub sku: Sku,
+    /// What we know of it.
+    pub state: BlockState,
+}
+
+/// The resource id of the availability set that a VM at `place` joins; `None` outside of blocks.
+pub fn availability_set_id(cluster: &ClusterName, place: &AttemptPlace) -> Option<String> {
+    let name = place.block.as_ref()?.resource_name(cluster);
+    let AttemptPlace { subscription, resource_group, .. } = place;
+    Some(format!(
+        "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/\
+         Microsoft.Compute/availabilitySets/{name}"
+    ))
 }
 
 #[cfg(test)]

@@ -208,6 +208,8 @@ pub const CODE_UNAVAILABLE: &str = "AzureUnavailable";
 pub const CODE_NO_TOKEN: &str = "NoToken";
 /// Our own code: a file that the nodeset names cannot be used.
 pub const CODE_CONFIG_UNREADABLE: &str = "ConfigUnreadable";
+/// Our own code: no place is left.
+pub const CODE_NO_PLACE: &str = "NoPlace";
 /// Our own code: the VM that was being made is not there any more.
 pub const CODE_VANISHED: &str = "Vanished";
 /// Our own code: by Azure's usages the quota has no room, and nothing was sent.
@@ -268,7 +270,16 @@ pub fn hold_of(
     candidate: &Candidate<'_>,
     now: Timestamp,
 ) -> Option<Hold> {
-    let failure = understand(moment, says);
+    hold_as(&understand(moment, says), says, candidate, now)
+}
+
+/// As [`hold_of`], for a failure that is understood already.
+pub fn hold_as(
+    failure: &Failure,
+    says: &AzureSays,
+    candidate: &Candidate<'_>,
+    now: Timestamp,
+) -> Option<Hold> {
     if failure.kind == FailureKind::Throttled || says.code == CODE_RECALLED {
         return None;
     }
@@ -284,13 +295,18 @@ pub fn hold_of(
 
 fn scope_of(reach: Reach, candidate: &Candidate<'_>) -> HoldScope {
     let AttemptPlace { site, region, zone, block, subscription, .. } = candidate.place;
-    let sku_site = || HoldScope::SkuSite(site.clone(), candidate.sku.clone());
-    let sku_here = || match zone {
-        Some(zone) => HoldScope::SkuZone(site.clone(), zone.clone(), candidate.sku.clone()),
-        None => sku_site(),
+    let (is_spot, sku) = (candidate.is_spot, candidate.sku);
+    let sku_site = || match is_spot {
+        true => HoldScope::SpotSite(site.clone(), sku.clone()),
+        false => HoldScope::SkuSite(site.clone(), sku.clone()),
+    };
+    let sku_here = || match (zone, is_spot) {
+        (Some(zone), true) => HoldScope::SpotZone(site.clone(), zone.clone(), sku.clone()),
+        (Some(zone), false) => HoldScope::SkuZone(site.clone(), zone.clone(), sku.clone()),
+        (None, _) => sku_site(),
     };
     // Quotas of cores are about regular VMs, and without facts nobody knows which sizes they cover.
-    let facts = candidate.facts.filter(|_| !candidate.is_spot);
+    let facts = candidate.facts.filter(|_| !is_spot);
     let cores = |family: Option<&str>| match (family, facts) {
         (Some(family), Some(facts)) if !family.is_empty() => HoldScope::Family {
             subscription: subscription.to_ascii_lowercase(),

@@ -42,6 +42,10 @@ pub enum HoldScope {
     SkuZone(SiteName, Zone, Sku),
     /// One size at a site.
     SkuSite(SiteName, Sku),
+    /// One size as Spot, in one zone: regular VMs of it may be had all the same.
+    SpotZone(SiteName, Zone, Sku),
+    /// One size as Spot, at a site.
+    SpotSite(SiteName, Sku),
     /// A quota of cores of a subscription in a region: that of a family, or of all regular VMs
     /// (`cores`). Covers sizes with as many vCPUs as were refused, or more.
     Family {
@@ -74,6 +78,8 @@ impl fmt::Display for HoldScope {
             HoldScope::Node(node) => write!(f, "node:{node}"),
             HoldScope::SkuZone(site, zone, sku) => write!(f, "sku-zone:{site}/{zone}/{sku}"),
             HoldScope::SkuSite(site, sku) => write!(f, "sku-site:{site}/{sku}"),
+            HoldScope::SpotZone(site, zone, sku) => write!(f, "spot-zone:{site}/{zone}/{sku}"),
+            HoldScope::SpotSite(site, sku) => write!(f, "spot-site:{site}/{sku}"),
             HoldScope::Family { subscription, region, family, vcpus } => {
                 write!(f, "family:{subscription}/{region}/{family}/{vcpus}")
             }
@@ -117,6 +123,12 @@ fn read_scope(text: &str) -> Option<HoldScope> {
             Sku::new(parts.next()?)?,
         ),
         "sku-site" => HoldScope::SkuSite(first.parse().ok()?, Sku::new(parts.next()?)?),
+        "spot-zone" => HoldScope::SpotZone(
+            first.parse().ok()?,
+            Zone::new(parts.next()?)?,
+            Sku::new(parts.next()?)?,
+        ),
+        "spot-site" => HoldScope::SpotSite(first.parse().ok()?, Sku::new(parts.next()?)?),
         "family" => HoldScope::Family {
             subscription: word(first)?,
             region: Region::new(parts.next()?)?,
@@ -185,6 +197,14 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// When it holds nothing any more, if nobody ends it before.
+    pub fn over_at(&self) -> Timestamp {
+        let is_half_open = self.strikes >= HALF_OPEN_STRIKES;
+        if is_half_open { self.until.plus(HALF_OPEN_FOR) } else { self.until }
+    }
+}
+
 /// A place that a VM could be made at, with what holds can name of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -215,6 +235,10 @@ impl HoldScope {
                 *site == place.site && Some(zone) == place.zone.as_ref() && held == sku
             }
             HoldScope::SkuSite(site, held) => *site == place.site && held == sku,
+            HoldScope::SpotZone(site, zone, held) => {
+                is_spot && *site == place.site && Some(zone) == place.zone.as_ref() && held == sku
+            }
+            HoldScope::SpotSite(site, held) => is_spot && *site == place.site && held == sku,
             HoldScope::Family { subscription, region, family, vcpus } => {
                 let counts = |facts: &SkuFacts| {
                     let is_of = family == QUOTA_CORES || family.eq_ignore_ascii_case(&facts.family);
@@ -258,6 +282,8 @@ mod tests {
             "node:hpc-1",
             "sku-zone:west/1/Standard_D4s_v5",
             "sku-site:west/Standard_D4s_v5",
+            "spot-zone:west/1/Standard_D4s_v5",
+            "spot-site:west/Standard_D4s_v5",
             "family:s-1/westeurope/standardHBv3Family/120",
             "family:s-1/westeurope/Standard NDASv4_A100 Family/96",
             "spot-region:s-1/westeurope",

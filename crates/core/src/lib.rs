@@ -11,6 +11,7 @@ pub mod config;
 pub mod decide;
 pub mod facts;
 pub mod failure;
+pub mod gang;
 pub mod hold;
 pub mod hostlist;
 pub mod name;

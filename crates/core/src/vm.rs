@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::block::Incarnation;
 use crate::config::{Image, OsDisk, Priority, Region, Sku, Zone};
 use crate::{AttemptId, ClusterName, NodeName, NodesetName, VmName};
 
@@ -27,6 +28,18 @@ pub fn our_tags(
         (TAG_NODE.to_owned(), node.to_string()),
         (TAG_NODESET.to_owned(), nodeset.to_string()),
         (TAG_ATTEMPT.to_owned(), attempt.to_string()),
+    ])
+}
+
+/// Tag: the life of a block that a placement group or an availability set was made for.
+pub const TAG_BLOCK: &str = "azslurm-block";
+
+/// The tags of a block's placement group and availability set.
+pub fn block_tags(cluster: &ClusterName, life: &Incarnation) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (TAG_CLUSTER.to_owned(), cluster.to_string()),
+        (TAG_NODESET.to_owned(), life.block.nodeset().to_string()),
+        (TAG_BLOCK.to_owned(), life.to_string()),
     ])
 }
 

@@ -268,9 +268,20 @@ fn zones_prices_and_what_excludes_one_another_are_checked() {
             "17:13: nodeset.htc.max_price: a number is wanted here…",
         ),
         (
-            "interconnect = \"infiniband\"",
-            "16:16: nodeset.htc.interconnect: \"infiniband\" is not built yet…",
+            "block_nodes = 16",
+            "16:15: nodeset.htc.block_nodes: is for interconnect = \"infiniband\" only…",
         ),
+        (
+            "interconnect = \"infiniband\"\nblock_nodes = 201",
+            "17:15: nodeset.htc.block_nodes: 201 is out of range…",
+        ),
+        (
+            "interconnect = \"infiniband\"\nzone_policy = \"spread\"",
+            "17:15: nodeset.htc.zone_policy: is for zones…",
+        ),
+        ("zone_policy = \"even\"", "16:15: nodeset.htc.zone_policy: \"even\" is not…"),
+        ("spill = \"always\"", "16:9: nodeset.htc.spill: \"always\" is not…"),
+        ("cores_max = 0", "16:13: nodeset.htc.cores_max: 0 is out of range…"),
         (
             "priority = \"spot\"\ninterconnect = \"infiniband\"",
             "17:16: nodeset.htc.interconnect: \"infiniband\" needs an availability set, and \
