@@ -22,7 +22,8 @@ macro_rules! select {
             "SELECT ",
             $before,
             " a.vm, a.node, a.attempt, a.nodeset, a.site, a.subscription, a.resource_group,
-              a.region, a.zone, a.block, a.incarnation, a.sku, a.is_spot, a.body_hash, a.jobs, a.state, a.why,
+              a.region, a.zone, a.block, a.incarnation, a.sku, a.is_spot, a.body_hash,
+              a.jobs, a.state, a.why,
               a.says_code, a.says_text, a.says_request_id, a.operation, a.request_id,
               a.generation, a.intended_at, a.settles_at, a.accepted_at, a.running_at,
               a.delete_intended_at, a.ended_at, a.changed_at ",
@@ -139,7 +140,8 @@ impl Writer<'_> {
         self.change(
             "writing an attempt",
             "INSERT INTO attempts (vm, node, attempt, nodeset, site, subscription, resource_group,
-                 region, zone, block, incarnation, sku, is_spot, body_hash, jobs, state, why, says_code, says_text,
+                 region, zone, block, incarnation, sku, is_spot, body_hash, jobs, state, why,
+                 says_code, says_text,
                  says_request_id, operation, request_id, generation, intended_at, settles_at,
                  accepted_at, running_at, delete_intended_at, ended_at, changed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,

@@ -6,40 +6,15 @@
 //!    └──────────empty─────────────────────────┘
 //! ```
 
-use azslurm_core::block::{BlockName, BlockState, Incarnation};
+use azslurm_core::block::{Block, BlockName, BlockState, Incarnation};
 use azslurm_core::config::{Region, Sku};
-use azslurm_core::{AttemptId, SiteName, Timestamp};
+use azslurm_core::{AttemptId, Timestamp};
 
 use crate::reader::{Cells, Query};
-use crate::{Event, Holder, LedgerError, Reader, Writer};
-
-/// A life of a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// Which block, and which of its lives.
-    pub life: Incarnation,
-    /// Where.
-    pub site: SiteName,
-    /// Subscription id.
-    pub subscription: String,
-    /// Resource group.
-    pub resource_group: String,
-    /// Region.
-    pub region: Region,
-    /// The name of its placement group and of its availability set.
-    pub name: String,
-    /// The size that its VMs have.
-    pub sku: Sku,
-    /// What we know of it.
-    pub state: BlockState,
-    /// Who makes it.
-    pub maker: Option<Holder>,
-    /// When it was intended.
-    pub intended_at: Timestamp,
-}
+use crate::{Event, LedgerError, Reader, Writer};
 
 const UNFINISHED: &str = "SELECT block, incarnation, site, subscription, resource_group, region,
-        name, sku, state, maker, intended_at FROM blocks
+        name, sku, state FROM blocks
      WHERE ended_at IS NULL ORDER BY block, incarnation";
 
 impl Reader {
@@ -55,7 +30,7 @@ impl Reader {
             doing: "reading a block",
             table: "blocks",
             sql: "SELECT block, incarnation, site, subscription, resource_group, region, name, sku,
-                      state, maker, intended_at FROM blocks
+                      state FROM blocks
                   WHERE block = ?1 AND incarnation = ?2",
         };
         self.row(&query, (life.block.to_string(), life.number.number()), read)
@@ -67,8 +42,8 @@ impl Writer<'_> {
     /// of its first VMs: a block without any is taken for empty. The same intent twice is one.
     pub fn intend_block(&mut self, block: &Block, now: Timestamp) -> Result<(), LedgerError> {
         let sql = "INSERT OR IGNORE INTO blocks (block, incarnation, site, subscription,
-                       resource_group, region, name, sku, state, maker, intended_at, changed_at)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)";
+                       resource_group, region, name, sku, state, intended_at, changed_at)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)";
         let params = rusqlite::params![
             block.life.block.to_string(),
             block.life.number.number(),
@@ -79,37 +54,22 @@ impl Writer<'_> {
             block.name,
             block.sku.as_str(),
             BlockState::Intended.word(),
-            block.maker.as_ref().map(Holder::as_str),
             now.as_millis(),
         ];
         if self.change("writing a block", sql, params)? > 0 {
             let text = format!("to make block {} as {}", block.life.block, block.name);
-            self.event(&block.event(now, "block-intended", text))?;
+            self.event(&event(block, now, "block-intended", text))?;
         }
         Ok(())
     }
 
-    /// Takes the making of an intended block over. `false`: it is not to be made any more.
-    pub fn claim_block(
-        &mut self,
-        life: &Incarnation,
-        maker: &Holder,
-        now: Timestamp,
-    ) -> Result<bool, LedgerError> {
-        let sql = "UPDATE blocks SET maker = ?3, changed_at = ?4
-                   WHERE block = ?1 AND incarnation = ?2 AND state = 'intended'";
-        let (block, number) = (life.block.to_string(), life.number.number());
-        let params = (block, number, maker.as_str(), now.as_millis());
-        Ok(self.change("claiming a block", sql, params)? > 0)
-    }
-
     /// Group and set are there. Changes nothing in a block that is to go already.
     pub fn block_made(&mut self, block: &Block, now: Timestamp) -> Result<(), LedgerError> {
-        let sql = "UPDATE blocks SET state = 'made', maker = NULL, changed_at = ?3
+        let sql = "UPDATE blocks SET state = 'made', changed_at = ?3
                    WHERE block = ?1 AND incarnation = ?2 AND state = 'intended'";
         if self.change_block(block, sql, now)? {
             let text = format!("placement group and availability set {} are there", block.name);
-            self.event(&block.event(now, "block-made", text))?;
+            self.event(&event(block, now, "block-made", text))?;
         }
         Ok(())
     }
@@ -131,14 +91,12 @@ impl Writer<'_> {
         let mut retired = Vec::new();
         for mut block in self.blocks_unfinished()? {
             if block.state.is_open() && is_empty(self, &block.life)? {
-                let sql = "UPDATE blocks SET state = 'delete-intended', maker = NULL,
-                               changed_at = ?3
+                let sql = "UPDATE blocks SET state = 'delete-intended', changed_at = ?3
                            WHERE block = ?1 AND incarnation = ?2";
                 self.change_block(&block, sql, now)?;
                 let text = format!("block {} is empty: {} is to go", block.life.block, block.name);
-                self.event(&block.event(now, "block-retired", text))?;
+                self.event(&event(&block, now, "block-retired", text))?;
                 block.state = BlockState::DeleteIntended;
-                block.maker = None;
             }
             if block.state == BlockState::DeleteIntended {
                 retired.push(block);
@@ -153,7 +111,7 @@ impl Writer<'_> {
                    WHERE block = ?1 AND incarnation = ?2 AND state = 'delete-intended'";
         if self.change_block(block, sql, now)? {
             let text = format!("placement group and availability set {} are gone", block.name);
-            self.event(&block.event(now, "block-gone", text))?;
+            self.event(&event(block, now, "block-gone", text))?;
         }
         Ok(())
     }
@@ -182,10 +140,8 @@ impl Writer<'_> {
     }
 }
 
-impl Block {
-    fn event(&self, now: Timestamp, kind: &str, text: String) -> Event {
-        Event { site: Some(self.site.clone()), ..Event::new(now, kind, text) }
-    }
+fn event(block: &Block, now: Timestamp, kind: &str, text: String) -> Event {
+    Event { site: Some(block.site.clone()), ..Event::new(now, kind, text) }
 }
 
 fn read(cells: &mut Cells<'_>) -> Result<Block, LedgerError> {
@@ -201,7 +157,84 @@ fn read(cells: &mut Cells<'_>) -> Result<Block, LedgerError> {
         name: cells.text("name")?,
         sku: cells.word("sku", Sku::new)?,
         state: cells.word("state", BlockState::from_word)?,
-        maker: cells.name_or_null("maker")?,
-        intended_at: cells.time("intended_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use azslurm_core::attempt::{AttemptPlace, AzureSays, Change, NewAttempt};
+
+    use super::*;
+    use crate::sample::{at, leased, new_attempt, write};
+    use crate::{Ledger, Recorded};
+
+    fn block(number: i64) -> Block {
+        let place = new_attempt("n1", 1).place;
+        Block {
+            life: Incarnation {
+                block: "hb-b1".parse().unwrap(),
+                number: AttemptId::from_number(number).unwrap(),
+            },
+            site: place.site,
+            subscription: place.subscription,
+            resource_group: place.resource_group,
+            region: place.region,
+            name: format!("c-hb-b1-{number}"),
+            sku: Sku::new("Standard_HB120rs_v3").unwrap(),
+            state: BlockState::Intended,
+        }
+    }
+
+    fn states(ledger: &Ledger) -> Vec<BlockState> {
+        ledger.blocks_unfinished().unwrap().iter().map(|block| block.state).collect()
+    }
+
+    #[test]
+    fn a_block_lives_as_long_as_an_attempt_in_it_and_not_longer() {
+        let (mut ledger, lease) = leased();
+        let block = block(5);
+        let mut new = new_attempt("n1", 1);
+        new.place = AttemptPlace { zone: None, block: Some(block.life.clone()), ..new.place };
+        let says = AzureSays::default();
+        write(&mut ledger, |writer| {
+            writer.intend_block(&block, at(1))?;
+            writer.intend_block(&block, at(1))?;
+            assert!(matches!(writer.intend(&lease, &new, at(1), at(9))?, Recorded::Done(_)));
+            assert_eq!(writer.retire_blocks(at(2))?, []);
+            writer.block_made(&block, at(2))
+        });
+        assert_eq!(states(&ledger), [BlockState::Made]);
+        assert_eq!(ledger.attempt(&new.vm).unwrap().unwrap().is, NewAttempt { ..new.clone() });
+        write(&mut ledger, |writer| {
+            let refused = Change::Refused(says.clone());
+            assert!(matches!(writer.record(&lease, &new.vm, &refused, at(3))?, Recorded::Done(_)));
+            assert_eq!(writer.retire_blocks(at(4))?.len(), 1);
+            // Late words change nothing.
+            writer.block_made(&block, at(5))
+        });
+        assert_eq!(states(&ledger), [BlockState::DeleteIntended]);
+        write(&mut ledger, |writer| {
+            assert_eq!(writer.retire_blocks(at(6))?.len(), 1, "until it is gone");
+            writer.block_gone(&block, at(7))
+        });
+        assert_eq!(states(&ledger), []);
+        assert_eq!(ledger.block(&block.life).unwrap().unwrap().state, BlockState::Gone);
+    }
+
+    #[test]
+    fn the_latest_life_of_a_block_is_never_forgotten() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        write(&mut ledger, |writer| {
+            for number in [5, 6] {
+                writer.intend_block(&block(number), at(1))?;
+            }
+            for retired in writer.retire_blocks(at(2))? {
+                writer.block_gone(&retired, at(3))?;
+            }
+            assert_eq!(writer.prune_blocks(at(4))?, 1);
+            Ok(())
+        });
+        assert_eq!(ledger.block(&block(5).life).unwrap(), None);
+        assert!(ledger.block(&block(6).life).unwrap().is_some());
+    }
 }

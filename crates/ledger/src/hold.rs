@@ -54,7 +54,8 @@ impl Reader {
         let query = Query {
             doing: "reading a hold",
             table: "holds",
-            sql: "SELECT scope, code, text, strikes, since, struck_at, until FROM holds WHERE scope = ?1",
+            sql: "SELECT scope, code, text, strikes, since, struck_at, until FROM holds
+                  WHERE scope = ?1",
         };
         self.row(&query, (scope,), read)
     }

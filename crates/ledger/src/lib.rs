@@ -34,7 +34,6 @@ use std::path::Path;
 
 use rusqlite::{Transaction, TransactionBehavior};
 
-pub use block::Block;
 pub use budget::Budget;
 pub use error::LedgerError;
 pub use event::{EVENTS_SHOWN_DEFAULT, Event, EventFilter, ROWS_PRUNED_MAX};

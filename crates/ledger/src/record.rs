@@ -200,7 +200,10 @@ fn changed(old: &Attempt, state: AttemptState, change: &Change, now: Timestamp) 
     new.state = state;
     match change {
         Change::Accepted { operation, request_id } => {
-            take_newer(&mut new.operation, operation);
+            // The operation of a creation that is to be undone is followed by nobody.
+            if state.is_wanted() {
+                take_newer(&mut new.operation, operation);
+            }
             take_newer(&mut new.request_id, request_id);
             new.accepted_at.get_or_insert(now);
         }
@@ -470,12 +473,14 @@ mod tests {
         assert_eq!(before.generation, 2);
         assert_eq!(record(&mut ledger, &old, &accepted("late"), 4), Recorded::LeaseLost);
         assert_eq!(first(&ledger), before);
-        // Also its own holder cannot make the creation's late answer undo the decision.
+        // Also its own holder cannot make the creation's late answer undo the decision; but now it
+        // is known that the PUT has arrived, so that an absence is an end.
         assert_eq!(
             record(&mut ledger, &seized, &accepted("late"), 5),
-            Recorded::Superseded(S::DeleteIntended)
+            Recorded::Done(S::DeleteIntended)
         );
-        assert_eq!(first(&ledger), before);
+        let after = first(&ledger);
+        assert_eq!((after.accepted_at, after.operation), (Some(at(5)), before.operation));
     }
 
     #[test]

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use azslurm_core::attempt::Change;
+use azslurm_core::attempt::{AzureSays, Change};
+use azslurm_core::block::Incarnation;
+use azslurm_core::failure::Moment;
 use azslurm_core::{NodeName, VmName};
 use azslurm_ledger::{Lease, Ledger, LedgerError, Recorded};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -39,10 +41,31 @@ const BATCH_WAIT: Duration = Duration::from_millis(150);
 
 /// Something that a task found.
 #[derive(Debug)]
-struct Said {
-    lease: Lease,
-    vm: VmName,
-    change: Change,
+enum Said {
+    Attempt { lease: Lease, vm: VmName, change: Change },
+    Block(BlockNews),
+}
+
+/// What became of a block's placement group and availability set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockNews {
+    /// Which life of which block.
+    pub life: Incarnation,
+    /// What is known now.
+    pub fate: BlockFate,
+}
+
+/// See [`BlockNews`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockFate {
+    /// Both are there.
+    Made,
+    /// Azure refuses one of them.
+    Refused(Moment, AzureSays),
+    /// Both are absent.
+    Gone,
+    /// Nothing could be learned, or not yet: whoever comes next tries again.
+    NotKnown,
 }
 
 /// What a task says its findings to. A closed run is not the task's concern.
@@ -56,7 +79,7 @@ pub struct Reporter {
 impl Reporter {
     /// Something became known of the attempt.
     pub fn say(&self, change: Change) {
-        let said = Said { lease: self.lease.clone(), vm: self.vm.clone(), change };
+        let said = Said::Attempt { lease: self.lease.clone(), vm: self.vm.clone(), change };
         // The receiver lives as long as the errands; after that nobody records anything any more.
         let _closed = self.sender.send(said);
     }
@@ -85,11 +108,20 @@ pub struct Noted {
     pub recorded: Recorded,
 }
 
+/// Findings of one moment.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// About attempts, recorded.
+    pub noted: Vec<Noted>,
+    /// About blocks; what is to be recorded of them is the caller's.
+    pub blocks: Vec<BlockNews>,
+}
+
 /// The tasks of one run and their findings.
 #[derive(Debug)]
 pub struct Errands {
     tasks: JoinSet<()>,
-    by_node: BTreeMap<NodeName, Vec<AbortHandle>>,
+    by_node: BTreeMap<NodeName, Vec<(VmName, AbortHandle)>>,
     sender: UnboundedSender<Said>,
     receiver: UnboundedReceiver<Said>,
     leases: BTreeMap<NodeName, Lease>,
@@ -136,7 +168,33 @@ impl Errands {
         let reporter =
             Reporter { lease: lease.clone(), vm: vm.clone(), sender: self.sender.clone() };
         let handle = self.tasks.spawn(task(reporter));
-        self.by_node.entry(lease.node().clone()).or_default().push(handle);
+        self.by_node.entry(lease.node().clone()).or_default().push((vm.clone(), handle));
+    }
+
+    /// Keeps a lease renewed that was given after the beginning.
+    pub fn hold(&mut self, lease: &Lease) {
+        self.leases.insert(lease.node().clone(), lease.clone());
+    }
+
+    /// Starts a task about a block; what it returns is its finding.
+    pub fn add_block(
+        &mut self,
+        life: &Incarnation,
+        task: impl Future<Output = BlockFate> + Send + 'static,
+    ) {
+        let (life, sender) = (life.clone(), self.sender.clone());
+        self.tasks.spawn(async move {
+            let news = BlockNews { life, fate: task.await };
+            // As for a reporter: after the errands nobody records anything any more.
+            let _closed = sender.send(Said::Block(news));
+        });
+    }
+
+    /// Ends the tasks about one VM. Only for tasks that have nothing to send that must be answered:
+    /// those that follow what Azure has taken.
+    pub fn stop(&mut self, lease: &Lease, vm: &VmName) {
+        let of_node = self.by_node.get_mut(lease.node()).into_iter().flatten();
+        of_node.filter(|(of, _)| of == vm).for_each(|(_, handle)| handle.abort());
     }
 
     /// The next batch of findings, recorded; `None` when every task has ended and all is recorded,
@@ -145,7 +203,7 @@ impl Errands {
         &mut self,
         ledger: &mut Ledger,
         until: Instant,
-    ) -> Result<Option<Vec<Noted>>, LedgerError> {
+    ) -> Result<Option<Batch>, LedgerError> {
         loop {
             let heard = self.hear(until).await;
             self.renew(ledger)?;
@@ -212,13 +270,23 @@ impl Errands {
         batch
     }
 
-    fn record(&mut self, ledger: &mut Ledger, batch: Vec<Said>) -> Result<Vec<Noted>, LedgerError> {
+    fn record(&mut self, ledger: &mut Ledger, said: Vec<Said>) -> Result<Batch, LedgerError> {
         let at = now();
+        let (mut changes, mut blocks) = (Vec::new(), Vec::new());
+        for said in said {
+            match said {
+                Said::Attempt { lease, vm, change } => changes.push((lease, vm, change)),
+                Said::Block(news) => blocks.push(news),
+            }
+        }
+        if changes.is_empty() {
+            return Ok(Batch { noted: Vec::new(), blocks });
+        }
         let (throttles, soon) = (&mut self.throttles, self.tasks.len() as u64);
         let (noted, grants) = ledger.write(|writer| {
-            let noted = batch
+            let noted = changes
                 .into_iter()
-                .map(|Said { lease, vm, change }| {
+                .map(|(lease, vm, change)| {
                     let recorded = writer.record(&lease, &vm, &change, at)?;
                     Ok(Noted { lease, vm, change, recorded })
                 })
@@ -233,7 +301,7 @@ impl Errands {
                 self.drop_node(node);
             }
         }
-        Ok(noted)
+        Ok(Batch { noted, blocks })
     }
 
     fn renew(&mut self, ledger: &mut Ledger) -> Result<(), LedgerError> {
@@ -283,7 +351,7 @@ impl Errands {
 
     fn drop_node(&mut self, node: &NodeName) {
         self.leases.remove(node);
-        for handle in self.by_node.remove(node).into_iter().flatten() {
+        for (_, handle) in self.by_node.remove(node).into_iter().flatten() {
             handle.abort();
         }
     }

@@ -29,6 +29,9 @@ pub struct Job {
     pub nodes: Option<String>,
     /// `BatchHost`.
     pub batch_host: Option<String>,
+    /// `BatchFlag`: `false` for salloc and srun, where somebody waits at a terminal. Batch where it
+    /// is not said.
+    pub is_batch: bool,
     /// `Restarts`: how often it was requeued.
     pub restarts: u32,
     /// `StartTime`: when it started, or may start.
@@ -167,6 +170,7 @@ fn read_one(line: &str) -> Option<Job> {
         array,
         name: text("JobName").unwrap_or_default(),
         state: JobState::of_word(record.get("JobState")?),
+        is_batch: record.get("BatchFlag") != Some("0"),
         reason: text("Reason"),
         partition: text("Partition"),
         nodes: text("NodeList"),

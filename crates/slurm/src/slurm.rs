@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use azslurm_core::config::Slurm as Config;
-use azslurm_core::{NodeName, hostlist};
+use azslurm_core::{JobId, NodeName, hostlist};
 use tracing::warn;
 
 use crate::command::{Answer, Scontrol};
@@ -89,6 +89,18 @@ impl Slurm {
             }
         }
         refused.map_or(Ok(()), Err)
+    }
+
+    /// Writes `AdminComment` of a job: a line for whoever asks why it waits. A job that is gone
+    /// meanwhile is an error like any other.
+    pub async fn comment(&self, job: JobId, text: &str) -> Result<(), SlurmError> {
+        let (job, comment) = (format!("jobid={job}"), format!("AdminComment={text}"));
+        self.scontrol.ask(&["update", &job, &comment]).await.map(drop)
+    }
+
+    /// Writes a line to the terminal of whoever waits for an salloc or srun.
+    pub async fn notify(&self, job: JobId, text: &str) -> Result<(), SlurmError> {
+        self.scontrol.ask(&["notify", &job.to_string(), text]).await.map(drop)
     }
 
     /// The controllers of the cluster and whether each answers.

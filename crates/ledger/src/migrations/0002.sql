@@ -23,7 +23,6 @@ CREATE TABLE blocks (
     name           TEXT    NOT NULL, -- of its placement group and its availability set
     sku            TEXT    NOT NULL,
     state          TEXT    NOT NULL,
-    maker          TEXT,             -- the holder that makes it, while it is intended
     intended_at    INTEGER NOT NULL,
     changed_at     INTEGER NOT NULL,
     ended_at       INTEGER,          -- set in the state that is an end, and only there
