@@ -1,16 +1,22 @@
 //! The one place that makes a VM.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, Started};
+use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, SentMark, Started};
 use azslurm_core::attempt::{AzureSays, Change, EndReason};
-use azslurm_core::failure::{CODE_NO_TOKEN, CODE_UNREACHABLE, Moment, Retry, understand};
+use azslurm_core::failure::{
+    CODE_NO_TOKEN, CODE_RECALLED, CODE_UNAVAILABLE, CODE_UNREACHABLE, Moment, Retry, understand,
+};
 use azslurm_core::vm::VmSpec;
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::logs::operation_name;
 use azslurm_slurm::Slurm;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 use crate::follow::{Creation, follow};
 
@@ -18,6 +24,39 @@ use crate::follow::{Creation, follow};
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
 /// Never try more often than this, whatever Azure says.
 const WAIT_MIN: Duration = Duration::from_secs(1);
+/// A PUT that meets a conflict is sent again so often at most: what takes longer than half a minute
+/// is no conflict of the moment.
+const CONFLICTS_MAX: u32 = 3;
+/// Calls without an answer, each of several tries, before the site is given up.
+const LOST_MAX: u32 = 2;
+
+/// Calls a PUT back: what has not been sent is not sent any more. Cheap to clone; clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Recall(Arc<Called>);
+
+#[derive(Debug, Default)]
+struct Called {
+    is_called: AtomicBool,
+    news: Notify,
+}
+
+impl Recall {
+    /// Calls it back.
+    pub fn call(&self) {
+        self.0.is_called.store(true, Ordering::Relaxed);
+        self.0.news.notify_one();
+    }
+
+    fn is_called(&self) -> bool {
+        self.0.is_called.load(Ordering::Relaxed)
+    }
+
+    async fn called(&self) {
+        while !self.is_called() {
+            self.0.news.notified().await;
+        }
+    }
+}
 
 /// A VM to make.
 #[derive(Debug, Clone)]
@@ -33,27 +72,72 @@ pub struct Order {
     pub may_exist: bool,
     /// For following the VM.
     pub slurm: Slurm,
+    /// By which it is called back.
+    pub recall: Recall,
+}
+
+/// What went wrong with an order so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Troubles {
+    conflicts: u32,
+    lost: u32,
 }
 
 /// Sends the PUT, says what came of it, and follows the VM to its end. Sending the same PUT again
-/// is safe: the same attempt is the same VM.
+/// is safe: the same attempt is the same VM. One that is called back says whether it was made all
+/// the same.
 pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
+    let mut troubles = Troubles::default();
     loop {
-        match send(&arm, &order, &report).await {
+        if order.recall.is_called() {
+            return report.say(recalled(order.may_exist));
+        }
+        let mark = SentMark::default();
+        let sent = {
+            let mut sending = pin!(send(&arm, (&order, &mark), &mut troubles, &report));
+            tokio::select! {
+                biased;
+                sent = &mut sending => sent,
+                () = order.recall.called() => {
+                    if !mark.is_set() {
+                        return report.say(recalled(order.may_exist));
+                    }
+                    // It is on its way: its answer says whether there is a VM.
+                    sending.await
+                }
+            }
+        };
+        match sent {
+            Sent::Accepted(_) if order.recall.is_called() => return,
             Sent::Accepted(creation) => return follow(arm, creation, report).await,
             Sent::Said(change) => return report.say(change),
+            Sent::Nothing if order.recall.is_called() => return report.say(recalled(true)),
             Sent::Nothing => return,
-            Sent::Again(wait) => {
-                order.may_exist = true;
+            Sent::Again { wait, may_exist } => {
+                order.may_exist |= may_exist;
                 let wait = wait.max(WAIT_MIN);
                 if Instant::now() + wait >= order.settle {
                     tracing::warn!(node = %report.node(), vm = %report.vm(),
                         "the VM could not be asked for yet: it is tried again");
                     return;
                 }
-                tokio::time::sleep(wait).await;
+                let _called_or_over = timeout(wait, order.recall.called()).await;
             }
         }
+    }
+}
+
+/// The word of an order that was called back.
+fn recalled(may_exist: bool) -> Change {
+    let says = AzureSays {
+        code: CODE_RECALLED.to_owned(),
+        text: "decided otherwise before it was sent".to_owned(),
+        request_id: None,
+    };
+    if may_exist {
+        Change::DeleteIntended { why: EndReason::Superseded, says: Some(says) }
+    } else {
+        Change::Refused(says)
     }
 }
 
@@ -78,24 +162,33 @@ enum Sent {
     Said(Change),
     /// What became of it is not known: the intent stays, and is taken up again.
     Nothing,
-    Again(Duration),
+    Again {
+        wait: Duration,
+        /// Whether what was sent may have made the VM.
+        may_exist: bool,
+    },
 }
 
-async fn send(arm: &Arm, order: &Order, report: &Reporter) -> Sent {
-    match arm.put_vm(&order.place, &order.spec, order.settle).await {
+async fn send(
+    arm: &Arm,
+    (order, mark): (&Order, &SentMark),
+    troubles: &mut Troubles,
+    report: &Reporter,
+) -> Sent {
+    match arm.put_vm(&order.place, &order.spec, order.settle, mark).await {
         Ok(Reply { answer: Answer::Done(started), request_id, .. }) => {
             Sent::Accepted(accepted(order, started, (request_id, report)))
         }
         Ok(Reply { answer: Answer::Refused(refusal), request_id, .. }) => {
-            refused(arm, order, (refusal, request_id), report).await
+            refused(arm, (order, troubles), (refusal, request_id), report).await
         }
-        Err(AzureError::Lost { .. } | AzureError::Body { .. }) => {
+        Err(error @ (AzureError::Lost { .. } | AzureError::Body { .. })) => {
             match existing(arm, (&order.place, &order.slurm), report).await {
                 Existing::Yes(creation) => Sent::Accepted(creation),
-                Existing::No | Existing::NotKnown => Sent::Again(WAIT_DEFAULT),
+                Existing::No | Existing::NotKnown => lost(troubles, &error, report),
             }
         }
-        Err(AzureError::NoTurn { .. }) => Sent::Again(WAIT_MIN),
+        Err(AzureError::NoTurn { .. }) => Sent::Again { wait: WAIT_MIN, may_exist: false },
         Err(error @ AzureError::Token { .. }) => nothing_sent(order, CODE_NO_TOKEN, &error),
         Err(error @ (AzureError::Unreachable { .. } | AzureError::Config { .. })) => {
             nothing_sent(order, CODE_UNREACHABLE, &error)
@@ -119,18 +212,38 @@ fn accepted(
     Creation::just_accepted((&order.place, &order.slurm), operation, retry_after)
 }
 
+/// No answer that settles it, after several tries within the call. That again and again means that
+/// the site is out of order: its nodes begin elsewhere.
+fn lost(troubles: &mut Troubles, error: &AzureError, report: &Reporter) -> Sent {
+    troubles.lost += 1;
+    if troubles.lost < LOST_MAX {
+        return Sent::Again { wait: WAIT_DEFAULT, may_exist: true };
+    }
+    let text = chain_of(error);
+    tracing::warn!(node = %report.node(), vm = %report.vm(),
+        "Azure does not answer: {text}; the VM is given up here, and deleted if it comes");
+    let says = AzureSays { code: CODE_UNAVAILABLE.to_owned(), text, request_id: None };
+    Sent::Said(Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) })
+}
+
 async fn refused(
     arm: &Arm,
-    order: &Order,
+    (order, troubles): (&Order, &mut Troubles),
     (refusal, request_id): (Refusal, Option<String>),
     report: &Reporter,
 ) -> Sent {
     let says = refusal.says(request_id);
     match understand(Moment::Put(refusal.status), &says).retry {
-        Retry::Wait | Retry::Here => {
-            return Sent::Again(refusal.retry_after.unwrap_or(WAIT_DEFAULT));
+        Retry::Wait => {
+            let wait = refusal.retry_after.unwrap_or(WAIT_DEFAULT);
+            return Sent::Again { wait, may_exist: false };
         }
-        Retry::Elsewhere | Retry::Once | Retry::Never => {}
+        Retry::Here if troubles.conflicts < CONFLICTS_MAX => {
+            troubles.conflicts += 1;
+            let wait = refusal.retry_after.unwrap_or(WAIT_DEFAULT);
+            return Sent::Again { wait, may_exist: false };
+        }
+        Retry::Here | Retry::Elsewhere | Retry::Once | Retry::Never => {}
     }
     let (node, vm) = (report.node(), report.vm());
     tracing::warn!(%node, %vm, request_id = says.request_id, status = refusal.status,

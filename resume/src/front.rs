@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use azslurm_azure::{body_hash, body_of};
-use azslurm_core::attempt::{Change, EndReason, NewAttempt};
-use azslurm_core::config::Priority;
-use azslurm_core::failure::CODE_CONFIG_UNREADABLE;
-use azslurm_core::hold::HoldScope;
-use azslurm_core::plan::{Create, Known, NodesetTexts, Step, plan};
-use azslurm_core::{NodeName, NodesetName};
-use azslurm_ledger::{
-    Event, Hold, Holder, Lease, LeaseAsk, LedgerError, Reader, Recorded, Take, Writer,
-};
+use azslurm_core::attempt::{AzureSays, Change, EndReason, NewAttempt};
+use azslurm_core::config::Config;
+use azslurm_core::failure::{CODE_CONFIG_UNREADABLE, Moment, understand};
+use azslurm_core::hold::{Hold, HoldScope};
+use azslurm_core::plan::{Create, Known, NodesetTexts, Plan, Refuse, Step, plan};
+use azslurm_core::{JobId, NodeName, NodesetName, VmName};
+use azslurm_ledger::{Event, Holder, Lease, LeaseAsk, LedgerError, Reader, Recorded, Take, Writer};
 use azslurm_program::errands::LEASE_FOR;
 use azslurm_program::exit::chain_of;
-use azslurm_program::{Session, alive, holds, now, texts};
+use azslurm_program::sight::Seen;
+use azslurm_program::{Session, alive, facts, holds, now, texts};
 
-use crate::request::ResumeRequest;
+use crate::request::{ResumeRequest, jobs_by_node};
 
 /// How long after its intent (or its renewal) a PUT may be sent: longer than 1,000 creates take at
 /// Azure's slowest refill (FACTS §3.4: 80 s). An attempt that is given up is only believed absent
@@ -25,7 +24,6 @@ use crate::request::ResumeRequest;
 pub const SETTLES_AFTER: Duration = Duration::from_secs(5 * 60);
 /// A nodeset whose files cannot be read is tried again after this.
 const HOLD_UNREADABLE: Duration = Duration::from_secs(2 * 60);
-
 /// What a front has committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intended {
@@ -49,10 +47,24 @@ impl Intended {
     }
 }
 
+/// Who intends, and with what.
+#[derive(Debug, Clone, Copy)]
+pub struct Intending<'a> {
+    /// For whom leases are taken.
+    pub holder: &'a Holder,
+    /// The config.
+    pub config: &'a Config,
+    /// The files of its nodesets.
+    pub texts: &'a BTreeMap<NodesetName, NodesetTexts>,
+    /// How old a quota's numbers may be to refuse something.
+    pub usages_age_max: Duration,
+}
+
 /// Plans `request` without doing anything, for `--dry-run` and for people.
-pub fn look(session: &Session, request: &ResumeRequest) -> Result<Vec<Step>, LedgerError> {
+pub fn look(session: &Session, request: &ResumeRequest) -> Result<Plan, LedgerError> {
     let (texts, _errors) = texts::load(&session.config);
-    steps(&session.ledger, &session.config, (request, &texts))
+    let age = facts::USAGES_TRUSTED;
+    plan_of(&session.ledger, &session.config, (request, &texts, age))
 }
 
 /// One transaction: holds and attempts are read, the plan is made, leases are taken and intents
@@ -64,32 +76,58 @@ pub fn intend(
 ) -> Result<Intended, LedgerError> {
     let (texts, errors) = texts::load(&session.config);
     let config = session.config.clone();
+    // A front cannot ask Azure. Numbers that are not of this moment refuse nothing here: its driver
+    // asks before it sends anything.
+    let usages_age_max = facts::USAGES_FRESH;
+    let intending = Intending { holder, config: &config, texts: &texts, usages_age_max };
     session.ledger.write(|writer| {
         for error in &errors {
             tracing::error!("{}", chain_of(error));
             hold_unreadable(writer, error)?;
         }
-        let steps = steps(writer, &config, (request, &texts))?;
-        let dead = dead_holders(writer, &config, &steps)?;
-        let mut intended = Intended::default();
-        for step in steps {
-            take_step(writer, (holder, request, &dead), step, &mut intended)?;
-        }
-        writer.event(&Event::new(now(), "resume-asked", said(request, &intended)))?;
-        Ok(intended)
+        intend_within(writer, &intending, request)
     })
 }
 
-fn steps(
+/// Within a transaction: plans, takes leases, writes intents.
+pub fn intend_within(
+    writer: &mut Writer<'_>,
+    intending: &Intending<'_>,
+    request: &ResumeRequest,
+) -> Result<Intended, LedgerError> {
+    let Intending { config, texts, usages_age_max, .. } = *intending;
+    let Plan { steps, blocks } = plan_of(writer, config, (request, texts, usages_age_max))?;
+    let dead = dead_holders(writer, config, &steps)?;
+    for block in &blocks {
+        writer.intend_block(block, now())?;
+    }
+    let jobs = jobs_by_node(&request.jobs);
+    let mut intended = Intended::default();
+    for step in steps {
+        take_step(writer, (intending, &jobs, &dead), step, &mut intended)?;
+    }
+    writer.event(&Event::new(now(), "resume-asked", said(request, &intended)))?;
+    Ok(intended)
+}
+
+fn plan_of(
     reader: &Reader,
-    config: &azslurm_core::config::Config,
-    (request, texts): (&ResumeRequest, &BTreeMap<NodesetName, NodesetTexts>),
-) -> Result<Vec<Step>, LedgerError> {
-    let now = now();
+    config: &Config,
+    (request, texts, usages_age_max): (
+        &ResumeRequest,
+        &BTreeMap<NodesetName, NodesetTexts>,
+        Duration,
+    ),
+) -> Result<Plan, LedgerError> {
     let attempts = reader.attempts_of(&request.nodes)?;
-    let holds = holds::in_force(reader, now)?;
-    let replace_running = request.replace_running;
-    let known = Known { config, texts, attempts: &attempts, holds: &holds, replace_running, now };
+    let seen = Seen::read(reader, config, (usages_age_max, now()))?;
+    let known = Known {
+        sight: seen.sight(config),
+        texts,
+        attempts: &attempts,
+        jobs: &request.jobs,
+        replace_running: request.replace_running,
+    };
     Ok(plan(&request.nodes, &known))
 }
 
@@ -97,7 +135,7 @@ fn steps(
 /// Looked at only when the plan relies on a holder.
 fn dead_holders(
     reader: &Reader,
-    config: &azslurm_core::config::Config,
+    config: &Config,
     steps: &[Step],
 ) -> Result<BTreeSet<NodeName>, LedgerError> {
     if !steps.iter().any(|step| matches!(step, Step::Keep { .. })) {
@@ -116,15 +154,19 @@ fn dead_holders(
     Ok(dead)
 }
 
+type Context<'a> =
+    (&'a Intending<'a>, &'a BTreeMap<&'a NodeName, Vec<JobId>>, &'a BTreeSet<NodeName>);
+
 fn take_step(
     writer: &mut Writer<'_>,
-    (holder, request, dead): (&Holder, &ResumeRequest, &BTreeSet<NodeName>),
+    (intending, jobs, dead): Context<'_>,
     step: Step,
     intended: &mut Intended,
 ) -> Result<(), LedgerError> {
+    let holder = intending.holder;
     match step {
         Step::Create(create) => {
-            let jobs = request.jobs.get(&create.node).cloned().unwrap_or_default();
+            let jobs = jobs.get(&create.node).cloned().unwrap_or_default();
             // slurmctld's latest word counts: whoever still works on the node, for a suspend that
             // is over or for an earlier resume, is relieved of it. What it has not done yet is
             // ours.
@@ -144,10 +186,15 @@ fn take_step(
                 None => intended.kept.push(node),
             }
         }
-        Step::Refuse { node, code, text, until } => {
+        Step::Refuse(refuse) => {
+            let lease = lease(writer, holder, &refuse.node, Take::Seize)?;
+            if let Some(lease) = lease {
+                replace(writer, &lease, &refuse.replaces)?;
+            }
+            let until = hold_refused(writer, &refuse)?.or(refuse.until);
             let until = until.map_or_else(|| "not known".to_owned(), |until| until.to_string());
+            let Refuse { node, code, text, .. } = *refuse;
             tracing::warn!(%node, code, "cannot come now: {text}; next try {until}");
-            lease(writer, holder, &node, Take::Seize)?;
             intended.refused.push(node);
         }
         Step::Unknown { node } => {
@@ -158,6 +205,28 @@ fn take_step(
         }
     }
     Ok(())
+}
+
+/// What no hold explains yet is held by its node, so that slurmctld does not choose it again at
+/// once; until when.
+fn hold_refused(
+    writer: &mut Writer<'_>,
+    refuse: &Refuse,
+) -> Result<Option<azslurm_core::Timestamp>, LedgerError> {
+    if refuse.is_held() || refuse.code == CODE_CONFIG_UNREADABLE {
+        return Ok(None);
+    }
+    let at = now();
+    let says = AzureSays { code: refuse.code.clone(), text: refuse.text.clone(), request_id: None };
+    let hold = Hold {
+        scope: HoldScope::Node(refuse.node.clone()),
+        code: says.code.clone(),
+        text: says.text.clone(),
+        strikes: 1,
+        struck_at: at,
+        until: refuse.until.unwrap_or(at.plus(understand(Moment::Operation, &says).hold)),
+    };
+    Ok(Some(holds::strike(writer, &hold, at)?.until))
 }
 
 fn lease(
@@ -171,19 +240,25 @@ fn lease(
     Ok(writer.lease(node, &ask)?.granted())
 }
 
+/// VMs that are there and of no use are to go.
+fn replace(writer: &mut Writer<'_>, lease: &Lease, vms: &[VmName]) -> Result<(), LedgerError> {
+    for vm in vms {
+        let change = Change::DeleteIntended { why: EndReason::Superseded, says: None };
+        let recorded = writer.record(lease, vm, &change, now())?;
+        tracing::info!(node = %lease.node(), %vm, ?recorded, "replaced: slurmctld only counts a \
+            VM that boots after its request");
+    }
+    Ok(())
+}
+
 fn intend_one(
     writer: &mut Writer<'_>,
     lease: &Lease,
     create: &Create,
-    jobs: Vec<azslurm_core::JobId>,
+    jobs: Vec<JobId>,
 ) -> Result<bool, LedgerError> {
     let at = now();
-    for vm in &create.replaces {
-        let change = Change::DeleteIntended { why: EndReason::Superseded, says: None };
-        let recorded = writer.record(lease, vm, &change, at)?;
-        tracing::info!(node = %create.node, %vm, ?recorded, "replaced: slurmctld only counts a \
-            VM that boots after its request");
-    }
+    replace(writer, lease, &create.replaces)?;
     let new = NewAttempt {
         vm: create.spec.name.clone(),
         node: create.node.clone(),
@@ -191,14 +266,15 @@ fn intend_one(
         nodeset: create.nodeset.clone(),
         place: create.place.clone(),
         sku: create.spec.sku.clone(),
-        is_spot: matches!(create.spec.priority, Priority::Spot { .. }),
+        is_spot: matches!(create.spec.priority, azslurm_core::config::Priority::Spot { .. }),
         body_hash: body_hash(&body_of(&create.spec)),
         jobs,
     };
     let recorded = writer.intend(lease, &new, at, at.plus(SETTLES_AFTER))?;
     let job = new.jobs.first().map(|job| job.0);
-    tracing::info!(node = %create.node, vm = %new.vm, site = %new.place.site, job, ?recorded,
-        "to be created");
+    let block = new.place.block.as_ref().map(ToString::to_string);
+    tracing::info!(node = %create.node, vm = %new.vm, site = %new.place.site, job, block,
+        ?recorded, "to be created");
     Ok(matches!(recorded, Recorded::Done(_)))
 }
 
@@ -206,15 +282,15 @@ fn hold_unreadable(writer: &mut Writer<'_>, error: &texts::TextError) -> Result<
     let at = now();
     let (texts::TextError::Unreadable { nodeset, .. } | texts::TextError::TooLong { nodeset, .. }) =
         error;
-    writer.hold(&Hold {
-        scope: HoldScope::Nodeset(nodeset.clone()).to_string(),
+    let hold = Hold {
+        scope: HoldScope::Nodeset(nodeset.clone()),
         code: CODE_CONFIG_UNREADABLE.to_owned(),
         text: chain_of(error),
         strikes: 1,
-        since: at,
         struck_at: at,
         until: at.plus(HOLD_UNREADABLE),
-    })
+    };
+    holds::write(writer, &hold, at)
 }
 
 fn said(request: &ResumeRequest, intended: &Intended) -> String {

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use crate::drive::Orders;
 use crate::front::{self, Intended};
-use crate::request::ResumeRequest;
+use crate::request::{ResumeRequest, jobs_of};
+use crate::words;
 
 const PROGRAM: &str = "azslurm-resume";
 /// slurmctld waits for a front: a slurmctld that does not answer by then is left alone.
@@ -141,41 +142,20 @@ async fn replace_stale(session: &mut Session, holder: &Holder) -> Result<(), Led
     if stale.is_empty() {
         return Ok(());
     }
-    let jobs = work.iter().map(|(_, a)| (a.is.node.clone(), a.is.jobs.clone())).collect();
+    let jobs = jobs_of(work.iter().map(|(_, attempt)| attempt));
     let request = ResumeRequest { nodes: stale, jobs, replace_running: true };
     front::intend(session, holder, &request)?;
     Ok(())
 }
 
 fn show(session: &Session, request: &ResumeRequest) -> Result<u8, Stop> {
-    let steps = front::look(session, request).map_err(Stop::failed)?;
-    for step in &steps {
-        println!("{}", sentence(step));
+    let plan = front::look(session, request).map_err(Stop::failed)?;
+    for step in &plan.steps {
+        println!("{}", words::sentence(step));
     }
-    let is_whole =
-        !steps.iter().any(|step| matches!(step, Step::Refuse { .. } | Step::Unknown { .. }));
-    Ok(if is_whole { exit::DONE } else { exit::FAILED })
-}
-
-fn sentence(step: &Step) -> String {
-    match step {
-        Step::Create(create) => {
-            let zone = create.place.zone.as_ref().map(|zone| format!(" zone {zone}"));
-            format!(
-                "{}: would create {} ({}) at {} in {}{}",
-                create.node,
-                create.spec.name,
-                create.spec.sku,
-                create.place.site,
-                create.place.region,
-                zone.unwrap_or_default(),
-            )
-        }
-        Step::Keep { node, vm, state } => format!("{node}: has {vm}, {}", state.word()),
-        Step::Refuse { node, code, text, until } => {
-            let until = until.map(|until| format!(", next try {until}")).unwrap_or_default();
-            format!("{node}: cannot come now: {code}: {text}{until}")
-        }
-        Step::Unknown { node } => format!("{node}: in no nodeset of the config"),
-    }
+    let is_good = |step: &Step| match step {
+        Step::Create(_) | Step::Keep { .. } => true,
+        Step::Refuse(_) | Step::Unknown { .. } => false,
+    };
+    Ok(if plan.steps.iter().all(is_good) { exit::DONE } else { exit::FAILED })
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use azslurm_core::NodeName;
 use azslurm_core::attempt::{AttemptState, AzureSays, Change};
 use azslurm_core::failure::CODE_UNREACHABLE;
-use azslurm_core::hold::HoldScope;
-use azslurm_ledger::{Hold, Holder, LedgerError};
-use azslurm_program::{Session, now};
+use azslurm_core::hold::{Hold, HoldScope};
+use azslurm_ledger::{Holder, LedgerError};
+use azslurm_program::{Session, holds, now};
 
 use crate::tell;
 
@@ -31,15 +31,15 @@ pub async fn all(session: &mut Session, holder: &Holder, text: &str) -> Result<(
             }
             let _lost_leases_are_others =
                 writer.record(lease, &attempt.is.vm, &Change::Refused(says.clone()), at)?;
-            writer.hold(&Hold {
-                scope: HoldScope::Site(attempt.is.place.site.clone()).to_string(),
+            let hold = Hold {
+                scope: HoldScope::Site(attempt.is.place.site.clone()),
                 code: says.code.clone(),
                 text: says.text.clone(),
                 strikes: 1,
-                since: at,
                 struck_at: at,
                 until: at.plus(HOLD_FOR),
-            })?;
+            };
+            holds::strike(writer, &hold, attempt.intended_at)?;
         }
         Ok::<_, LedgerError>(())
     })?;

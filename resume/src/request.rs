@@ -1,10 +1,12 @@
 //! What slurmctld asks: the host list of its argument, and the resume file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use azslurm_core::attempt::Attempt;
 use azslurm_core::hostlist::{self, HostlistError};
+use azslurm_core::plan::JobNodes;
 use azslurm_core::{JobId, NodeName};
 use azslurm_slurm::resume_file;
 
@@ -18,8 +20,8 @@ const BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub struct ResumeRequest {
     /// The nodes, as they were named.
     pub nodes: Vec<NodeName>,
-    /// Jobs that wait for a node, as far as slurmctld said.
-    pub jobs: BTreeMap<NodeName, Vec<JobId>>,
+    /// Jobs that wait for them, each with all of its nodes, as far as slurmctld said.
+    pub jobs: Vec<JobNodes>,
     /// Whether a node whose VM is provisioned gets a new one (see `azslurm_core::plan::Known`).
     pub replace_running: bool,
 }
@@ -29,16 +31,38 @@ impl ResumeRequest {
     /// adds which jobs wait, and a file that cannot be read costs no more than that.
     pub fn new(argument: &str, file: Option<&str>) -> Result<ResumeRequest, HostlistError> {
         let nodes = hostlist::expand(argument)?;
-        let mut jobs: BTreeMap<NodeName, Vec<JobId>> = BTreeMap::new();
-        for job in file.map(read).unwrap_or_default() {
-            for node in job.nodes_resume {
-                jobs.entry(node).or_default().push(job.job_id);
-            }
-        }
+        let of_job = |job: resume_file::ResumeJob| JobNodes {
+            job: job.job_id,
+            nodes: job.nodes_alloc.into_iter().chain(job.nodes_resume).collect(),
+        };
+        let jobs = file.map(read).unwrap_or_default().into_iter().map(of_job).collect();
         // Whether a VM that is there already has to be replaced, only slurmctld can say: the driver
         // asks it.
         Ok(ResumeRequest { nodes, jobs, replace_running: false })
     }
+}
+
+/// The jobs of each node.
+pub fn jobs_by_node(jobs: &[JobNodes]) -> BTreeMap<&NodeName, Vec<JobId>> {
+    let mut by_node: BTreeMap<&NodeName, Vec<JobId>> = BTreeMap::new();
+    for job in jobs {
+        for node in &job.nodes {
+            by_node.entry(node).or_default().push(job.job);
+        }
+    }
+    by_node
+}
+
+/// Jobs with the nodes that attempts were made for, in the order of their numbers: what the ledger
+/// still knows of a request.
+pub fn jobs_of<'a>(attempts: impl IntoIterator<Item = &'a Attempt>) -> Vec<JobNodes> {
+    let mut jobs: BTreeMap<JobId, BTreeSet<NodeName>> = BTreeMap::new();
+    for attempt in attempts {
+        for job in &attempt.is.jobs {
+            jobs.entry(*job).or_default().insert(attempt.is.node.clone());
+        }
+    }
+    jobs.into_iter().map(|(job, nodes)| JobNodes { job, nodes }).collect()
 }
 
 fn read(text: &str) -> Vec<resume_file::ResumeJob> {
@@ -85,7 +109,8 @@ mod tests {
             {"job_id":8,"nodes_resume":"n2"}]}"#;
         let request = ResumeRequest::new("n[1-3]", Some(file)).unwrap();
         assert_eq!(request.nodes.len(), 3);
-        let jobs = |node: &str| request.jobs.get(&node.parse().unwrap()).cloned();
+        let by_node = jobs_by_node(&request.jobs);
+        let jobs = |node: &str| by_node.get(&node.parse::<NodeName>().unwrap()).cloned();
         assert_eq!(jobs("n1"), Some(vec![JobId(7)]));
         assert_eq!(jobs("n2"), Some(vec![JobId(7), JobId(8)]));
         assert_eq!(jobs("n3"), None);

@@ -1,32 +1,49 @@
 //! Telling slurmctld, at once, about nodes that cannot come: a job starts only when all its nodes
 //! are up, so every refused VM of a thousand blocks it until somebody says so.
+//!
+//! ```text
+//! refused nodes ─► state=down with the reason: their jobs are requeued
+//!   ├─► the jobs' AdminComment says why they wait, and srun's and salloc's people are told
+//!   └─► nodes that could not be had now either are kept from being chosen        (withhold.rs)
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::attempt::{Attempt, AzureSays};
+use azslurm_core::config::Config;
 use azslurm_core::decide::SlurmView;
 use azslurm_core::failure::{Moment, advice, understand};
-use azslurm_core::hostlist;
-use azslurm_core::plan::held_everywhere;
-use azslurm_core::{NodeName, Timestamp};
+use azslurm_core::hold::Hold;
+use azslurm_core::plan::{Sight, held_everywhere};
+use azslurm_core::{NodeName, Timestamp, hostlist};
 use azslurm_ledger::LedgerError;
 use azslurm_program::exit::chain_of;
-use azslurm_program::{Session, holds, now, view};
-use azslurm_slurm::NodeVerb;
+use azslurm_program::facts::USAGES_TRUSTED;
+use azslurm_program::sight::Seen;
+use azslurm_program::{Session, now, view};
 use azslurm_slurm::reason::reason;
+use azslurm_slurm::{Job, JobState, NodeVerb};
+
+use crate::withhold;
+
+/// Jobs that are told why they wait, of one batch of refusals: each costs a run of scontrol.
+const JOBS_TOLD_MAX: usize = 20;
+/// From so many refusals in a row on the words say so.
+const STRIKES_SAID: u32 = 3;
 
 /// Sets those of `nodes` down that slurmctld waits for and that have no VM to come, each with its
 /// reason, nodes of one reason in one call. Their jobs are requeued. What cannot be told now
 /// azslurm-sync tells.
 pub async fn refused(
-    session: &Session,
+    session: &mut Session,
     (nodes, just_failed): (&BTreeSet<NodeName>, bool),
 ) -> Result<(), LedgerError> {
     if nodes.is_empty() {
         return Ok(());
     }
     let names: Vec<NodeName> = nodes.iter().cloned().collect();
-    let reasons = reasons(session, (&names, just_failed))?;
+    let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, now()))?;
+    let reasons = reasons(session, &seen.sight(&session.config), (&names, just_failed))?;
     let waiting = match session.slurm.nodes_named(&names).await {
         Ok(found) => found,
         Err(error) => {
@@ -44,10 +61,17 @@ pub async fn refused(
             by_reason.entry(reason).or_default().push(node.name.clone());
         }
     }
-    for (reason, nodes) in by_reason {
-        tell(session, &nodes, (NodeVerb::Down, reason)).await;
+    if by_reason.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // Before the nodes are set down: a requeued job has none any more.
+    let jobs = jobs_of(session, &by_reason).await;
+    for (reason, nodes) in &by_reason {
+        tell(session, nodes, (NodeVerb::Down, reason)).await;
+    }
+    comment(session, &by_reason, &jobs).await;
+    let told: Vec<NodeName> = by_reason.into_values().flatten().collect();
+    withhold::withhold(session, &told).await
 }
 
 /// Says `verb` about `nodes`; a failure is a line in the log, and the next pass says it again.
@@ -63,14 +87,60 @@ pub async fn tell(session: &Session, nodes: &[NodeName], (verb, reason): (NodeVe
     }
 }
 
+/// The jobs that wait for nodes that are told about.
+async fn jobs_of(session: &Session, by_reason: &BTreeMap<&str, Vec<NodeName>>) -> Vec<Job> {
+    let jobs = match session.slurm.jobs().await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            tracing::warn!("cannot ask slurmctld which jobs wait: {}", chain_of(&error));
+            return Vec::new();
+        }
+    };
+    let nodes: BTreeSet<&NodeName> = by_reason.values().flatten().collect();
+    let waits = |job: &Job| {
+        let is_new = matches!(job.state, JobState::Configuring | JobState::Running);
+        is_new && job.node_names().unwrap_or_default().iter().any(|node| nodes.contains(node))
+    };
+    jobs.into_iter().filter(waits).collect()
+}
+
+/// Says to each job why it waits: `AdminComment` for those who ask, a line on the terminal of those
+/// who sit before one.
+async fn comment(session: &Session, by_reason: &BTreeMap<&str, Vec<NodeName>>, jobs: &[Job]) {
+    if jobs.len() > JOBS_TOLD_MAX {
+        let rest = jobs.len() - JOBS_TOLD_MAX;
+        tracing::info!("{rest} more jobs wait for the same reasons; their nodes say why");
+    }
+    for job in jobs.iter().take(JOBS_TOLD_MAX) {
+        let of_job: BTreeSet<NodeName> = job.node_names().unwrap_or_default().into_iter().collect();
+        let first = by_reason.iter().find_map(|(reason, nodes)| {
+            let missing: Vec<&NodeName> = nodes.iter().filter(|n| of_job.contains(n)).collect();
+            (!missing.is_empty()).then(|| (*reason, hostlist::fold_set(missing)))
+        });
+        let Some((reason, missing)) = first else { continue };
+        let text = format!("waits for {missing}: {reason}");
+        match session.slurm.comment(job.id, &text).await {
+            Ok(()) => tracing::info!(job = job.id.0, "AdminComment: {text}"),
+            // It has ended, or was cancelled.
+            Err(error) => {
+                tracing::info!(job = job.id.0, "no AdminComment: {}", chain_of(&error));
+            }
+        }
+        if !job.is_batch
+            && let Err(error) = session.slurm.notify(job.id, &text).await
+        {
+            tracing::info!(job = job.id.0, "nobody was notified: {}", chain_of(&error));
+        }
+    }
+}
+
 /// Why each node cannot come: the hold that covers all its places, else what Azure said about its
 /// last VM.
 fn reasons(
     session: &Session,
+    sight: &Sight<'_>,
     (nodes, just_failed): (&[NodeName], bool),
 ) -> Result<BTreeMap<NodeName, String>, LedgerError> {
-    let at = now();
-    let holds = holds::in_force(&session.ledger, at)?;
     let mut last: BTreeMap<NodeName, Attempt> = BTreeMap::new();
     for attempt in session.ledger.attempts_of(nodes)? {
         last.insert(attempt.is.node.clone(), attempt);
@@ -81,21 +151,37 @@ fn reasons(
         if attempt.is_some_and(|attempt| attempt.state.is_wanted()) {
             continue;
         }
-        let hold = held_everywhere(node, &session.config, &holds, at);
-        let reason = match (hold, attempt.and_then(|attempt| attempt.says.as_ref())) {
-            (Some(hold), _) => worded(&hold.code, &hold.text, Some(hold.until)),
+        let says = attempt.and_then(|attempt| attempt.says.as_ref());
+        let reason = match (held_everywhere(node, sight), says) {
+            (Some(hold), _) => of_hold(hold),
             (None, Some(says)) if just_failed => worded(&says.code, &says.text, None),
-            (None, _) if session.config.nodeset_of(node).is_none() => reason(
-                "not-in-config",
-                "in no nodeset of azslurm.toml; add it there or take it out of slurm.conf",
-                None,
-            ),
-            // Nothing says that it cannot come: then nothing is said.
-            (None, _) => continue,
+            (None, _) => match unknown(node, sight.config) {
+                Some(reason) => reason,
+                // Nothing says that it cannot come: then nothing is said.
+                None => continue,
+            },
         };
         reasons.insert(node.clone(), reason);
     }
     Ok(reasons)
+}
+
+fn unknown(node: &NodeName, config: &Config) -> Option<String> {
+    config.nodeset_of(node).is_none().then(|| {
+        let text = "in no nodeset of azslurm.toml; add it there or take it out of slurm.conf";
+        reason("not-in-config", text, None)
+    })
+}
+
+/// The reason that a hold gives.
+pub fn of_hold(hold: &Hold) -> String {
+    let text = match hold.strikes {
+        strikes if strikes >= STRIKES_SAID => {
+            format!("{} times in a row: {}", strikes, hold.text)
+        }
+        _fewer => hold.text.clone(),
+    };
+    worded(&hold.code, &text, Some(hold.until))
 }
 
 fn worded(code: &str, text: &str, until: Option<Timestamp>) -> String {

@@ -11,6 +11,8 @@ use azslurm_core::plan::held_everywhere;
 use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::errands::Errands;
 use azslurm_program::exit::{self, Stop};
+use azslurm_program::facts::USAGES_TRUSTED;
+use azslurm_program::sight::Seen;
 use azslurm_program::{Session, driver, now, view};
 use azslurm_slurm::NodeVerb;
 use azslurm_suspend::{drive, program as suspend};
@@ -87,9 +89,9 @@ async fn look_once(
 /// gone: usable again once slurmctld has finished with their jobs. Nodes that a person has set down
 /// stay so; held ones, and those that are not ready in time, are azslurm-sync's.
 async fn set_back(session: &Session, nodes: &[NodeName]) -> Result<(), LedgerError> {
-    let at = now();
-    let holds = azslurm_program::holds::in_force(&session.ledger, at)?;
-    let is_free = |node: &&NodeName| held_everywhere(node, &session.config, &holds, at).is_none();
+    let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, now()))?;
+    let sight = seen.sight(&session.config);
+    let is_free = |node: &&NodeName| held_everywhere(node, &sight).is_none();
     let mut left: Vec<NodeName> = nodes.iter().filter(is_free).cloned().collect();
     let until = Instant::now() + COMPLETING_MAX;
     while !left.is_empty() {

@@ -67,8 +67,8 @@ async fn send(
     }
     let until = Instant::now() + DRIVE_MAX;
     let mut sent = 0;
-    while let Some(noted) = errands.next(&mut session.ledger, until).await? {
-        sent += noted.iter().filter(|noted| is_sent(noted)).count();
+    while let Some(batch) = errands.next(&mut session.ledger, until).await? {
+        sent += batch.noted.iter().filter(|noted| is_sent(noted)).count();
     }
     Ok(Driven { sent, left: asked.saturating_sub(sent) })
 }

@@ -9,6 +9,7 @@
 //! drives them, whose late writes then change nothing. VMs of a node that the ledger does not know
 //! are looked for by their tags, so that a lost ledger never keeps a VM running.
 
+pub mod blocks;
 pub mod confirm;
 pub mod delete;
 pub mod drive;

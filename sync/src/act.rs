@@ -40,7 +40,7 @@ pub fn take(
         .filter(|node| !passed_over.contains(node))
         .collect();
     if !nodes.is_empty() {
-        let request = ResumeRequest { nodes, jobs: BTreeMap::new(), replace_running: false };
+        let request = ResumeRequest { nodes, jobs: Vec::new(), replace_running: false };
         front::intend(session, holder, &request)?;
     }
     Ok(passed_over)
@@ -95,7 +95,7 @@ fn write_deletions(
 }
 
 /// Tells slurmctld what was decided about nodes.
-pub async fn tell(session: &Session, decided: &[Decided]) -> Result<(), LedgerError> {
+pub async fn tell(session: &mut Session, decided: &[Decided]) -> Result<(), LedgerError> {
     let with = |action: NodeAction| -> Vec<NodeName> {
         decided.iter().filter(|d| d.node_action == action).map(|d| d.node.clone()).collect()
     };

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use azslurm_core::NodeName;
@@ -46,6 +46,21 @@ enum Verb {
         #[arg(long, value_name = "SECONDS", default_value_t = WAIT_SECONDS)]
         wait: u64,
     },
+    /// What a resume of these nodes would do, and why each place is chosen or passed over; nothing
+    /// is asked of Azure and nothing is changed
+    Plan {
+        /// The nodes, as a Slurm host list
+        #[arg(value_name = "HOSTLIST")]
+        nodes: String,
+        /// A copy of slurmctld's resume file: which jobs wait, and which nodes belong together
+        #[arg(long, value_name = "FILE")]
+        job_file: Option<PathBuf>,
+    },
+    /// What is not tried for a while, and why
+    Hold {
+        #[command(subcommand)]
+        what: HoldVerb,
+    },
     /// What slurmctld, Azure and the ledger each say of every node
     Status {
         /// Only these nodes, as a Slurm host list
@@ -53,6 +68,63 @@ enum Verb {
         nodes: Option<String>,
     },
 }
+
+#[derive(Debug, Subcommand)]
+enum HoldVerb {
+    /// All holds that are not over, with the nodes that each keeps from coming
+    List,
+    /// End holds now: their places may be tried again, and the next pass frees the nodes
+    Clear {
+        /// Scopes, as `hold list` shows them
+        #[arg(value_name = "SCOPE", required_unless_present = "all")]
+        scopes: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "scopes")]
+        all: bool,
+        /// Say what would be ended, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Keep a place from being tried; only a person or its time ends such a hold
+    Add {
+        /// What it covers: `site:west`, `sku-site:west/Standard_HB120rs_v3`,
+        /// `sku-zone:west/1/Standard_D4s_v5`, `node:hb-001`, `block:hb-b1/west`, `nodeset:hb`,
+        /// `subnet:west`, `image:REFERENCE`, `spot-region:SUBSCRIPTION/westeurope`,
+        /// `family:SUBSCRIPTION/westeurope/standardHBv3Family/120`
+        #[arg(value_name = "SCOPE")]
+        scope: String,
+        /// For how long: `90s`, `30m`, `2h`, `1d`
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = span)]
+        time: Duration,
+        /// Why, for whoever reads it
+        #[arg(long, value_name = "TEXT", default_value = "an administrator holds it")]
+        reason: String,
+        /// Say what would be held, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Reads `30m`.
+fn span(text: &str) -> Result<Duration, String> {
+    let allowed = || format!("{text:?} is no time: a number and s, m, h or d, such as 30m");
+    let unit = text.chars().last().ok_or_else(allowed)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _other => return Err(allowed()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| allowed())?;
+    let seconds = number.checked_mul(seconds).filter(|seconds| *seconds <= HOLD_SECONDS_MAX);
+    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs).ok_or_else(|| {
+        format!("{text:?} is out of range: from one second to {} days", HOLD_SECONDS_MAX / 86_400)
+    })
+}
+
+/// A hold of a person for longer than a year belongs into the config.
+const HOLD_SECONDS_MAX: u64 = 365 * 86_400;
 
 /// Most VMs are there within a minute or two (FACTS §1.4); the next pass follows the others.
 const WAIT_SECONDS: u64 = 60;
@@ -69,6 +141,14 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             show(json, &report, || report.text())?;
             Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
         }
+        Verb::Plan { nodes, job_file } => {
+            let request = crate::plan::request(&nodes, job_file.as_deref())?;
+            let session = Session::open_to_look(PROGRAM, config)?;
+            let planned = crate::plan::planned(&session, &request)?;
+            show(json, &planned, || planned.text())?;
+            Ok(if planned.is_whole() { exit::DONE } else { exit::FAILED })
+        }
+        Verb::Hold { what } => hold(config, json, what),
         Verb::Status { nodes } => {
             let only: Option<Vec<NodeName>> = nodes
                 .map(|list| hostlist::expand(&list))
@@ -80,6 +160,28 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             Ok(if status.unknown.is_empty() { exit::DONE } else { exit::FAILED })
         }
     }
+}
+
+fn hold(config: Option<&Path>, json: bool, what: HoldVerb) -> Result<u8, Stop> {
+    match what {
+        HoldVerb::List => {
+            let session = Session::open_to_look(PROGRAM, config)?;
+            let holds = crate::hold::list(&session)?;
+            show(json, &holds, || crate::hold::table(&holds))?;
+        }
+        HoldVerb::Clear { scopes, all, dry_run } => {
+            let mut session = Session::open(PROGRAM, config)?;
+            let which = if all { None } else { Some(scopes.as_slice()) };
+            let ended = crate::hold::clear(&mut session, which, dry_run)?;
+            show(json, &ended, || crate::hold::ended_text(&ended, dry_run))?;
+        }
+        HoldVerb::Add { scope, time, reason, dry_run } => {
+            let mut session = Session::open(PROGRAM, config)?;
+            let added = crate::hold::add(&mut session, (&scope, time, &reason), dry_run)?;
+            show(json, &added, || crate::hold::added_text(&added, dry_run))?;
+        }
+    }
+    Ok(exit::DONE)
 }
 
 fn show(json: bool, value: &impl Serialize, text: impl Fn() -> String) -> Result<(), Stop> {

@@ -15,7 +15,9 @@
 
 pub mod act;
 pub mod cli;
+pub mod hold;
 pub mod observe;
 pub mod pass;
+pub mod plan;
 pub mod report;
 pub mod status;

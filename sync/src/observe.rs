@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::attempt::Attempt;
 use azslurm_core::decide::{LeaseView, SlurmView, Standing};
-use azslurm_core::hold::Hold;
-use azslurm_core::plan::held_everywhere;
+use azslurm_core::hold::HoldScope;
+use azslurm_core::plan::{half_open, held_everywhere};
 use azslurm_core::{NodeName, Timestamp};
 use azslurm_ledger::{LeaseRow, LedgerError};
 use azslurm_program::exit::chain_of;
-use azslurm_program::{Session, holds, now, view};
+use azslurm_program::facts::USAGES_TRUSTED;
+use azslurm_program::sight::Seen;
+use azslurm_program::{Session, now, view};
 use azslurm_slurm::Node;
 
 /// One observation.
@@ -21,8 +23,8 @@ pub struct Observation {
     pub attempts: BTreeMap<NodeName, Vec<Attempt>>,
     /// Leases by node.
     pub leases: BTreeMap<NodeName, LeaseRow>,
-    /// Holds in force.
-    pub holds: Vec<Hold>,
+    /// Holds, facts and blocks.
+    pub seen: Seen,
     /// slurmctld's nodes; `Err` why they are not known.
     pub slurm: Result<BTreeMap<NodeName, Node>, String>,
 }
@@ -40,12 +42,12 @@ pub async fn observe(session: &Session) -> Result<Observation, LedgerError> {
         attempts.entry(attempt.is.node.clone()).or_default().push(attempt);
     }
     let leases = session.ledger.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
-    let holds = holds::in_force(&session.ledger, at)?;
+    let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, at))?;
     let slurm = match session.slurm.nodes().await {
         Ok(nodes) => Ok(nodes.into_iter().map(|node| (node.name.clone(), node)).collect()),
         Err(error) => Err(chain_of(&error)),
     };
-    Ok(Observation { at, attempts, leases, holds, slurm })
+    Ok(Observation { at, attempts, leases, seen, slurm })
 }
 
 impl Observation {
@@ -82,9 +84,28 @@ impl Observation {
         self.attempts.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether no place of a node may be tried now; a node that left the config has none.
-    pub fn is_held(&self, node: &NodeName, session: &Session) -> bool {
-        session.config.nodeset_of(node).is_none()
-            || held_everywhere(node, &session.config, &self.holds, self.at).is_some()
+    /// Nodes none of whose places may be tried now; those that left the config have none. Of nodes
+    /// that wait for a hold which is open by half, one (or one block) may try first.
+    pub fn held(&self, session: &Session) -> BTreeSet<NodeName> {
+        let sight = self.seen.sight(&session.config);
+        let mut first: BTreeMap<HoldScope, String> = BTreeMap::new();
+        let mut held = BTreeSet::new();
+        for node in self.nodes(session) {
+            let is_held = match (session.config.nodeset_of(&node), half_open(&node, &sight)) {
+                (None, _) => true,
+                (Some(_), None) => held_everywhere(&node, &sight).is_some(),
+                (Some(_), Some(_)) if self.slurm_view(&node) != SlurmView::OffFailed => false,
+                (Some(_), Some(hold)) if sight.has_canary(hold) => true,
+                (Some((_, nodeset)), Some(hold)) => {
+                    let block = nodeset.block_of(&node).map(|number| number.to_string());
+                    let unit = block.unwrap_or_else(|| node.to_string());
+                    *first.entry(hold.scope.clone()).or_insert_with(|| unit.clone()) != unit
+                }
+            };
+            if is_held {
+                held.insert(node);
+            }
+        }
+        held
     }
 }

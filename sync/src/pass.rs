@@ -1,8 +1,10 @@
 //! One pass.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use azslurm_core::attempt::AttemptState;
+use azslurm_core::attempt::{Attempt, AttemptState};
+use azslurm_core::block::{Block, Incarnation};
 use azslurm_core::decide::{
     AttemptAction, AttemptReason, NodeAction, NodeReason, SlurmView, decide_attempt, decide_node,
 };
@@ -60,12 +62,13 @@ pub struct Options {
 
 /// Decides about everything that was observed, in the order of the nodes' names.
 pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
+    let held = seen.held(session);
     let decide_one = |node: NodeName| {
         let slurm = seen.slurm_view(&node);
         let lease = seen.lease_view(&node, session);
         let attempts = seen.attempts_of(&node);
         let (node_action, node_reason) =
-            decide_node(slurm, lease, seen.standing(&node), seen.is_held(&node, session));
+            decide_node(slurm, lease, seen.standing(&node), held.contains(&node));
         let decide_it = |attempt: &azslurm_core::attempt::Attempt| {
             let (action, reason) = decide_attempt(slurm, lease, attempt.state);
             (attempt.is.vm.clone(), action, reason)
@@ -92,7 +95,8 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
         return Ok(report);
     }
     let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
-    if decided.iter().any(is_work) {
+    let unfinished = seen.attempts.values().flatten().filter(|a| !a.state.is_ended());
+    if decided.iter().any(is_work) || empty_blocks(&seen.seen.blocks, unfinished) > 0 {
         carry_out(session, (&seen, &decided), options.wait, &mut report).await?;
         let seen = observe(session).await.map_err(Stop::failed)?;
         finish(session, &decide(session, &seen), &mut report).await?;
@@ -100,14 +104,23 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
         finish(session, &decided, &mut report).await?;
     }
     tidy(session).map_err(Stop::failed)?;
-    report.left = session
-        .ledger
-        .attempts_unfinished()
-        .map_err(Stop::failed)?
-        .iter()
-        .filter(|attempt| attempt.state != AttemptState::Running)
-        .count();
+    report.left = left(session).map_err(Stop::failed)?;
     Ok(report)
+}
+
+/// VMs and blocks whose work is not finished.
+fn left(session: &Session) -> Result<usize, LedgerError> {
+    let attempts = session.ledger.attempts_unfinished()?;
+    let blocks = session.ledger.blocks_unfinished()?;
+    let vms = attempts.iter().filter(|attempt| attempt.state != AttemptState::Running).count();
+    Ok(vms + empty_blocks(&blocks, &attempts))
+}
+
+/// How many blocks have no VM that has not ended: they are to be removed.
+fn empty_blocks<'a>(blocks: &[Block], unfinished: impl IntoIterator<Item = &'a Attempt>) -> usize {
+    let lives: BTreeSet<&Incarnation> =
+        unfinished.into_iter().filter_map(|attempt| attempt.is.place.block.as_ref()).collect();
+    blocks.iter().filter(|block| !lives.contains(&block.life)).count()
 }
 
 async fn carry_out(
@@ -154,7 +167,11 @@ fn orders(decided: &[Decided], until: Instant) -> Orders {
 }
 
 /// Tells slurmctld what follows from how things stand now.
-async fn finish(session: &Session, decided: &[Decided], report: &mut Report) -> Result<(), Stop> {
+async fn finish(
+    session: &mut Session,
+    decided: &[Decided],
+    report: &mut Report,
+) -> Result<(), Stop> {
     act::tell(session, decided).await.map_err(Stop::failed)?;
     let tells = |d: &&Decided| {
         matches!(d.node_action, NodeAction::Return | NodeAction::PowerDown | NodeAction::Refuse)
@@ -175,6 +192,8 @@ fn tidy(session: &mut Session) -> Result<(), LedgerError> {
         writer.prune_events(at, ledger.events_age_max, ledger.events_max)?;
         writer.prune_attempts(at.minus(ATTEMPTS_KEPT))?;
         writer.prune_holds(at.minus(HOLDS_KEPT))?;
+        writer.prune_blocks(at.minus(ATTEMPTS_KEPT))?;
+        writer.prune_facts(at.minus(ATTEMPTS_KEPT))?;
         Ok::<_, LedgerError>(())
     })?;
     alive::prune(&ledger.path);

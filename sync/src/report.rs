@@ -40,7 +40,7 @@ pub struct Report {
     pub driven: Driven,
     /// Nodes whose situation changed while the pass looked: left to the next.
     pub passed_over: Vec<NodeName>,
-    /// VMs whose work is not finished.
+    /// VMs and blocks whose work is not finished.
     pub left: usize,
 }
 
@@ -72,12 +72,12 @@ impl Report {
         for node in &self.passed_over {
             text += &format!("{node:16} changed meanwhile: left to the next pass\n");
         }
-        let Driven { accepted, running, failed, deleting, gone, undeleted } = self.driven;
+        let Driven { accepted, running, failed, moved, deleting, gone, undeleted } = self.driven;
         let head = if self.dry_run { "dry run" } else { "pass" };
         text += &format!(
             "{head}: {} nodes, {} VMs, {} decisions; accepted {accepted}, running {running}, \
-             failed {failed}, deleting {deleting}, gone {gone}, not deleted {undeleted}; \
-             {} unfinished\n",
+             failed {failed}, begun again {moved}, deleting {deleting}, gone {gone}, \
+             not deleted {undeleted}; {} unfinished\n",
             self.nodes,
             self.vms,
             self.lines.len(),

@@ -1,0 +1,225 @@
+//! `azslurm-sync hold`: what is not tried for a while, as people see and change it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use azslurm_core::hold::{CODE_OPERATOR, Hold, HoldScope, HoldStanding};
+use azslurm_core::plan::{half_open, held_everywhere};
+use azslurm_core::{NodeName, hostlist};
+use azslurm_ledger::{Event, LedgerError};
+use azslurm_program::exit::Stop;
+use azslurm_program::facts::USAGES_TRUSTED;
+use azslurm_program::sight::Seen;
+use azslurm_program::{Session, holds, now};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// A hold for people and machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// What it covers: the word that `clear` and `add` take.
+    pub scope: String,
+    /// `closed`, `half-open` or `over`.
+    pub standing: &'static str,
+    /// Azure's code, or ours.
+    pub code: String,
+    /// Azure's words.
+    pub text: String,
+    /// Refusals in a row.
+    pub strikes: u32,
+    /// The latest refusal, RFC 3339.
+    pub struck_at: String,
+    /// When it ends, or opens by half, RFC 3339.
+    pub until: String,
+    /// Nodes that it keeps from all of their places, as a host list; empty if there are none.
+    pub nodes: String,
+}
+
+/// All holds that are not over.
+pub fn list(session: &Session) -> Result<Vec<Row>, Stop> {
+    let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, now()))
+        .map_err(Stop::failed)?;
+    let sight = seen.sight(&session.config);
+    let mut nodes: BTreeMap<String, Vec<NodeName>> = BTreeMap::new();
+    for node in session.config.nodesets.values().flat_map(|nodeset| &nodeset.nodes) {
+        let hold = held_everywhere(node, &sight).or_else(|| half_open(node, &sight));
+        if let Some(hold) = hold {
+            nodes.entry(hold.scope.to_string()).or_default().push(node.clone());
+        }
+    }
+    Ok(seen.holds.iter().map(|hold| row(hold, nodes.get(&hold.scope.to_string()))).collect())
+}
+
+fn row(hold: &Hold, nodes: Option<&Vec<NodeName>>) -> Row {
+    let standing = match hold.standing(now()) {
+        HoldStanding::Closed => "closed",
+        HoldStanding::HalfOpen => "half-open",
+        HoldStanding::Over => "over",
+    };
+    Row {
+        scope: hold.scope.to_string(),
+        standing,
+        code: hold.code.clone(),
+        text: hold.text.clone(),
+        strikes: hold.strikes,
+        struck_at: hold.struck_at.to_string(),
+        until: hold.until.to_string(),
+        nodes: nodes.map(hostlist::fold_sorted).unwrap_or_default(),
+    }
+}
+
+/// As a table.
+pub fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no holds: every place may be tried".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["SCOPE", "STANDING", "STRIKES", "UNTIL", "NODES", "WHY"]);
+    for row in rows {
+        table.add_row([
+            row.scope.clone(),
+            row.standing.to_owned(),
+            row.strikes.to_string(),
+            row.until.clone(),
+            row.nodes.clone(),
+            format!("{}: {}", row.code, row.text),
+        ]);
+    }
+    table.to_string()
+}
+
+/// A word that names no hold.
+#[derive(Debug, thiserror::Error)]
+enum HoldError {
+    #[error("there is no hold {0:?}; `azslurm-sync hold list` shows all")]
+    Absent(String),
+    #[error(
+        "{0:?} is no scope: node:NODE, sku-zone:SITE/ZONE/SKU, sku-site:SITE/SKU, \
+         spot-zone:SITE/ZONE/SKU, spot-site:SITE/SKU, \
+         family:SUBSCRIPTION/REGION/FAMILY/VCPUS, spot-region:SUBSCRIPTION/REGION, \
+         block:BLOCK/SITE, subnet:SITE, image:REFERENCE, nodeset:NODESET or site:SITE"
+    )]
+    NotAScope(String),
+    #[error("{scope} names {found}, which the config does not have: {known}")]
+    NotInConfig { scope: String, found: String, known: String },
+}
+
+/// Ends holds: those of the scopes, or all. Refuses the whole request if one of them is not there.
+pub fn clear(
+    session: &mut Session,
+    scopes: Option<&[String]>,
+    is_dry_run: bool,
+) -> Result<Vec<Row>, Stop> {
+    let known = holds::all(&session.ledger).map_err(Stop::failed)?;
+    let is_named =
+        |hold: &&Hold| scopes.is_none_or(|scopes| scopes.contains(&hold.scope.to_string()));
+    let named: Vec<&Hold> = known.iter().filter(is_named).collect();
+    for scope in scopes.unwrap_or_default() {
+        if !named.iter().any(|hold| hold.scope.to_string() == *scope) {
+            return Err(Stop::cannot_start(HoldError::Absent(scope.clone())));
+        }
+    }
+    if !is_dry_run {
+        let ended: Result<(), LedgerError> = session.ledger.write(|writer| {
+            for hold in &named {
+                let scope = hold.scope.to_string();
+                writer.unhold(&scope)?;
+                let text = format!("{scope} ended by a person: {}", hold.code);
+                writer.event(&Event::new(now(), "hold-cleared", text))?;
+            }
+            Ok(())
+        });
+        ended.map_err(Stop::failed)?;
+    }
+    Ok(named.into_iter().map(|hold| row(hold, None)).collect())
+}
+
+/// Adds a hold of a person's.
+pub fn add(
+    session: &mut Session,
+    (scope, time, reason): (&str, Duration, &str),
+    is_dry_run: bool,
+) -> Result<Row, Stop> {
+    let scope: HoldScope =
+        scope.parse().map_err(|_| Stop::cannot_start(HoldError::NotAScope(scope.to_owned())))?;
+    check(session, &scope).map_err(Stop::cannot_start)?;
+    let at = now();
+    let hold = Hold {
+        scope,
+        code: CODE_OPERATOR.to_owned(),
+        text: reason.to_owned(),
+        // It simply ends: a person's hold has nothing to find out.
+        strikes: 1,
+        struck_at: at,
+        until: at.plus(time),
+    };
+    if !is_dry_run {
+        let added: Result<(), LedgerError> = session.ledger.write(|writer| {
+            holds::write(writer, &hold, at)?;
+            let text = format!("{} held by a person until {}: {reason}", hold.scope, hold.until);
+            writer.event(&Event::new(at, "hold-added", text))
+        });
+        added.map_err(Stop::failed)?;
+    }
+    Ok(row(&hold, None))
+}
+
+/// A hold that covers nothing would be a mistyped one.
+fn check(session: &Session, scope: &HoldScope) -> Result<(), HoldError> {
+    let config = &session.config;
+    let not = |found: String, known: Vec<String>| {
+        let known = format!("there are {}", known.join(", "));
+        Err(HoldError::NotInConfig { scope: scope.to_string(), found, known })
+    };
+    let site = |name: &azslurm_core::SiteName| match config.sites.contains_key(name) {
+        true => Ok(()),
+        false => {
+            not(format!("site {name}"), config.sites.keys().map(ToString::to_string).collect())
+        }
+    };
+    let nodesets = || config.nodesets.keys().map(ToString::to_string).collect();
+    match scope {
+        HoldScope::Node(node) if config.nodeset_of(node).is_none() => {
+            not(format!("node {node}"), nodesets())
+        }
+        HoldScope::Nodeset(name) if !config.nodesets.contains_key(name) => {
+            not(format!("nodeset {name}"), nodesets())
+        }
+        HoldScope::Block(block, name) if config.nodesets.contains_key(block.nodeset()) => {
+            site(name)
+        }
+        HoldScope::Block(block, _) => not(format!("block {block}"), nodesets()),
+        HoldScope::SkuZone(name, ..)
+        | HoldScope::SkuSite(name, _)
+        | HoldScope::SpotZone(name, ..)
+        | HoldScope::SpotSite(name, _)
+        | HoldScope::Subnet(name)
+        | HoldScope::Site(name) => site(name),
+        HoldScope::Node(_)
+        | HoldScope::Nodeset(_)
+        | HoldScope::Family { .. }
+        | HoldScope::SpotRegion(..)
+        | HoldScope::Image(_) => Ok(()),
+    }
+}
+
+/// What `clear` says.
+pub fn ended_text(rows: &[Row], is_dry_run: bool) -> String {
+    if rows.is_empty() {
+        return "no holds".to_owned();
+    }
+    let word = if is_dry_run { "would end" } else { "ended" };
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{word} {} ({}: {})", row.scope, row.code, row.text))
+        .collect();
+    let next = "the next pass frees the nodes that waited for nothing else";
+    if is_dry_run { lines.join("\n") } else { format!("{}\n{next}", lines.join("\n")) }
+}
+
+/// What `add` says.
+pub fn added_text(row: &Row, is_dry_run: bool) -> String {
+    let word = if is_dry_run { "would hold" } else { "held" };
+    format!("{word} {} until {}: {}", row.scope, row.until, row.text)
+}
