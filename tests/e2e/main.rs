@@ -4,6 +4,7 @@
 
 mod array;
 mod batch;
+mod blocks;
 mod cancel;
 mod killed;
 mod partial;

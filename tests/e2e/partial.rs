@@ -5,7 +5,7 @@ use anyhow::Result;
 use azslurm_test_cluster::Cluster;
 use serde_json::json;
 
-use crate::story::{CYCLE, SOON, check, end, passes_until, spec, vm_calls};
+use crate::story::{CYCLE, SOON, check, end, holds_end, passes_until, spec, vm_calls};
 
 const ONE: &str = "#!/bin/bash\necho ran on $SLURMD_NODENAME\nsleep 15\n";
 
@@ -26,9 +26,9 @@ fn five_of_eight_jobs_that_fit_run_and_the_others_are_told_why() -> Result<()> {
     check(&cluster, &format!("a held place is not asked again: {puts} PUTs"), puts <= 8)?;
     let vms = cluster.emulator().vms()?;
     check(&cluster, "no failed VM is left", vms.len() <= 5)?;
-    // Room comes back; the hold is ended as its time would end it.
+    // Room comes back, and the time of the hold passes.
     cluster.emulator().set_capacity("westeurope", "Standard_D4s_v5", None)?;
-    rusqlite::Connection::open(cluster.ledger_path())?.execute("DELETE FROM holds", [])?;
+    holds_end(&cluster)?;
     passes_until(&cluster, "all eight tasks to be completed", |_| {
         let states = cluster.task_states(job)?;
         Ok(states.len() == 8 && states.iter().all(|state| state == "COMPLETED"))

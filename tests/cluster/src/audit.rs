@@ -35,7 +35,8 @@ impl Cluster {
         if !left.is_empty() {
             bail!("left in Azure after the story: {}", left.join(" "));
         }
-        let intents = self.intents()?;
+        let mut intents = self.intents()?;
+        intents.extend(self.block_intents()?);
         // With a clock of its own the emulator's times cannot be compared with ours.
         let is_real_time = !self.spec().emulator_args.iter().any(|word| word.starts_with("--time"));
         let strays: Vec<String> = made
@@ -50,15 +51,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// `blocks.intended_at` by the name of placement group and availability set, as
+    /// [`Cluster::intents`].
+    fn block_intents(&self) -> Result<BTreeMap<String, String>> {
+        self.times(
+            "SELECT lower(name), strftime('%Y-%m-%dT%H:%M:%S', intended_at / 1000, 'unixepoch') \
+             || printf('.%03d', intended_at % 1000) FROM blocks",
+        )
+    }
+
     /// `attempts.intended_at` by VM name in lower case: RFC 3339 in UTC with milliseconds.
     fn intents(&self) -> Result<BTreeMap<String, String>> {
+        // SQLite writes the time, so that text is compared with text.
+        self.times(
+            "SELECT lower(vm), strftime('%Y-%m-%dT%H:%M:%S', intended_at / 1000, 'unixepoch') \
+             || printf('.%03d', intended_at % 1000) FROM attempts",
+        )
+    }
+
+    fn times(&self, sql: &str) -> Result<BTreeMap<String, String>> {
         let path = self.ledger_path();
         let ledger = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .with_context(|| path.display().to_string())?;
-        // SQLite writes the time, so that text is compared with text.
-        let sql = "SELECT lower(vm), \
-                   strftime('%Y-%m-%dT%H:%M:%S', intended_at / 1000, 'unixepoch') \
-                   || printf('.%03d', intended_at % 1000) FROM attempts";
         let mut statement = ledger.prepare(sql)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -253,6 +253,9 @@ impl Cluster {
             // Older ones do not know the word, and do with a mounted /sys/fs/cgroup.
             fs::write(self.dir.join("etc/cgroup.conf"), "CgroupPlugin=disabled\n")?;
         }
+        if let Some(topology) = render::topology(&self.spec) {
+            fs::write(self.dir.join("etc/topology.conf"), topology)?;
+        }
         let boot = self.dir.join("bin/boot");
         fs::write(&boot, render::boot_script(&self.dir, install::has_namespaces()))?;
         fs::set_permissions(&boot, Permissions::from_mode(0o755))?;

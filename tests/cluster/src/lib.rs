@@ -29,4 +29,4 @@ pub use ask::{JobId, WAIT_POLL};
 pub use cluster::Cluster;
 pub use emulator::{Call, Calls, EmulatorClient, Endpoints, Resource, ResourceEvent};
 pub use interrupt::{catch_interrupts, interrupted};
-pub use spec::{ClusterSpec, Programs};
+pub use spec::{ClusterSpec, Programs, infiniband};

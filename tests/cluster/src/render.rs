@@ -54,7 +54,9 @@ pub(crate) fn slurm_conf(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
             ("prefix", spec.prefix.clone()),
         ],
     );
-    with_extra(&text, &spec.extra_conf)
+    let topology = spec.block_nodes.map(|_| "TopologyPlugin=topology/tree".to_owned());
+    let extra: Vec<String> = spec.extra_conf.iter().cloned().chain(topology).collect();
+    with_extra(&text, &extra)
 }
 
 /// Replaces every `@key@`.
@@ -88,6 +90,10 @@ pub(crate) fn azslurm_toml(spec: &ClusterSpec, machine: &Machine<'_>, azure: &En
     let dir = machine.dir.display();
     let user_data = spec.user_data.as_ref();
     let user_data = user_data.map(|_| format!("user_data_file = \"{dir}/etc/user-data\""));
+    let mut lines = spec.nodeset_lines.clone();
+    if let Some(nodes) = spec.block_nodes {
+        lines.push(format!("interconnect = \"infiniband\"\nblock_nodes = {nodes}"));
+    }
     filled(
         include_str!("texts/azslurm.toml"),
         &[
@@ -104,10 +110,28 @@ pub(crate) fn azslurm_toml(spec: &ClusterSpec, machine: &Machine<'_>, azure: &En
             ("prefix", spec.prefix.clone()),
             ("nodes", spec.node_list()),
             ("user_data", user_data.unwrap_or_default()),
-            ("lines", spec.nodeset_lines.join("\n")),
+            ("sites", quoted(&spec.sites)),
+            ("sku", spec.sku.clone()),
+            ("lines", lines.join("\n")),
             ("extra", spec.config_text.clone()),
         ],
     )
+}
+
+fn quoted(words: &[String]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// topology.conf: each block is a leaf switch, and no switch is above them, so that no job spans
+/// two. `None`: a cluster without blocks.
+pub(crate) fn topology(spec: &ClusterSpec) -> Option<String> {
+    let size = spec.block_nodes?;
+    let block = |number: u32| {
+        let (first, last) = (number * size + 1, ((number + 1) * size).min(spec.nodes));
+        let prefix = &spec.prefix;
+        format!("SwitchName={prefix}-b{} Nodes={prefix}-[{first:03}-{last:03}]\n", number + 1)
+    };
+    Some((0..spec.nodes.div_ceil(size)).map(block).collect())
 }
 
 /// What a VM runs when it has booted.

@@ -25,6 +25,13 @@ pub struct ClusterSpec {
     pub slurmd_timeout: Duration,
     /// Lines for slurm.conf. A line whose key the template has too takes its place.
     pub extra_conf: Vec<String>,
+    /// `sites` of the nodeset: `west` (westeurope), `north` (northeurope).
+    pub sites: Vec<String>,
+    /// `sku` of the nodeset.
+    pub sku: String,
+    /// Nodes per InfiniBand block: the nodeset gets `interconnect = "infiniband"`, and Slurm a
+    /// topology with a leaf switch for each block. `None`: every node is placed alone.
+    pub block_nodes: Option<u32>,
     /// Lines for `[nodeset.<prefix>]` of azslurm.toml.
     pub nodeset_lines: Vec<String>,
     /// Text for the end of azslurm.toml: further tables.
@@ -55,6 +62,9 @@ impl Default for ClusterSpec {
             resume_timeout: Duration::from_secs(60),
             slurmd_timeout: Duration::from_secs(20),
             extra_conf: Vec::new(),
+            sites: vec!["west".to_owned()],
+            sku: "Standard_D4s_v5".to_owned(),
+            block_nodes: None,
             nodeset_lines: Vec::new(),
             config_text: String::new(),
             user_data: None,
@@ -75,6 +85,19 @@ impl ClusterSpec {
     /// The name of node `number`, from 1.
     pub fn node(&self, number: u32) -> String {
         format!("{}-{number:03}", self.prefix)
+    }
+}
+
+/// Two sites and blocks of `block_nodes` nodes with InfiniBand; a gang goes on to the next site.
+pub fn infiniband(name: &str, nodes: u32, block_nodes: u32) -> ClusterSpec {
+    ClusterSpec {
+        name: name.to_owned(),
+        nodes,
+        sites: vec!["west".to_owned(), "north".to_owned()],
+        sku: "Standard_HB120rs_v3".to_owned(),
+        block_nodes: Some(block_nodes),
+        nodeset_lines: vec!["spill = \"next-site\"".to_owned()],
+        ..ClusterSpec::default()
     }
 }
 
