@@ -148,7 +148,7 @@ pub async fn find(arm: Arm, (place, slurm): (Place, Slurm), report: Reporter) {
         Existing::No => report.say(Change::DeleteIntended {
             why: EndReason::Orphaned,
             says: Some(AzureSays {
-                code: "NeverAsked".to_owned(),
+                code: CODE_RECALLED.to_owned(),
                 text: "its PUT was never sent, and nobody is to send it any more".to_owned(),
                 request_id: None,
             }),

@@ -62,12 +62,16 @@ pub struct Orders {
     pub leave: BTreeSet<VmName>,
     /// Intents that are not to be sent: only whether their VM exists is of interest.
     pub look: BTreeSet<VmName>,
+    /// Nodes that slurmctld waits for: when their VM fails they begin again elsewhere. `None`: all
+    /// of them.
+    pub awaited: Option<BTreeSet<NodeName>>,
 }
 
 impl Orders {
     /// Those of the driver of a request.
     pub fn of_request(until: Instant) -> Orders {
-        Orders { until, tells_refusals: true, leave: BTreeSet::new(), look: BTreeSet::new() }
+        let (leave, look) = (BTreeSet::new(), BTreeSet::new());
+        Orders { until, tells_refusals: true, leave, look, awaited: None }
     }
 }
 
@@ -85,7 +89,7 @@ pub async fn drive(
         tell::refused(session, (&without, false)).await?;
     }
     let mut driven = Driven::default();
-    let mut story = Story::new(holder.clone());
+    let mut story = Story::new(holder.clone(), orders.awaited.clone());
     let mut is_first = true;
     loop {
         resettle(session, holder)?;

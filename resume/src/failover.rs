@@ -43,6 +43,8 @@ const BEGINS_MAX: u32 = 12;
 /// What a driver remembers of its failures.
 pub(crate) struct Story {
     holder: Holder,
+    /// Nodes that slurmctld waits for; `None`: all.
+    awaited: Option<BTreeSet<NodeName>>,
     /// Nodes that had their second try at the same place.
     retried: BTreeSet<NodeName>,
     begun: BTreeMap<NodeName, u32>,
@@ -60,9 +62,13 @@ pub(crate) struct Moved {
 }
 
 impl Story {
-    pub(crate) fn new(holder: Holder) -> Story {
+    pub(crate) fn new(holder: Holder, awaited: Option<BTreeSet<NodeName>>) -> Story {
         let (retried, begun, open) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Story { holder, retried, begun, open }
+        Story { holder, awaited, retried, begun, open }
+    }
+
+    fn awaits(&self, node: &NodeName) -> bool {
+        self.awaited.as_ref().is_none_or(|awaited| awaited.contains(node))
     }
 }
 
@@ -71,11 +77,17 @@ pub(crate) async fn fail_over(
     session: &mut Session,
     round: &mut Round,
     story: &mut Story,
-    failed: Vec<Failed>,
+    mut failed: Vec<Failed>,
 ) -> Result<Moved, LedgerError> {
+    // What was decided otherwise has not failed.
+    failed.retain(|one| one.says.code != CODE_RECALLED);
     let mut anew = learn(session, story, &failed)?;
+    anew.retain(|node| story.awaits(node));
     for one in failed {
         let node = one.attempt.is.node.clone();
+        if !story.awaits(&node) {
+            continue;
+        }
         match (&one.attempt.is.place.block, anew.contains(&node)) {
             (_, true) => {}
             (None, false) => {
@@ -114,7 +126,7 @@ fn learn(
     let mut again = BTreeSet::new();
     let mut learned: Vec<(Hold, &Failed)> = Vec::new();
     let facts = facts::read(&session.ledger)?;
-    for one in failed.iter().filter(|one| one.says.code != CODE_RECALLED) {
+    for one in failed {
         let mut failure = understand(one.moment, &one.says);
         let node = &one.attempt.is.node;
         let may_retry = match failure.retry {

@@ -163,7 +163,9 @@ fn orders(decided: &[Decided], until: Instant) -> Orders {
     };
     let leave = intents(AttemptAction::Leave);
     let look = intents(AttemptAction::Follow);
-    Orders { until, tells_refusals: false, leave, look }
+    let waits = |one: &&Decided| one.slurm == SlurmView::Booting;
+    let awaited = decided.iter().filter(waits).map(|one| one.node.clone()).collect();
+    Orders { until, tells_refusals: false, leave, look, awaited: Some(awaited) }
 }
 
 /// Tells slurmctld what follows from how things stand now.

@@ -124,6 +124,7 @@ fn rows_of(node: &NodeName, seen: &Observation, azure: &BTreeMap<String, VmRow>)
 fn row_of(empty: &Row, attempt: &Attempt, azure: &BTreeMap<String, VmRow>, at: Timestamp) -> Row {
     let is = &attempt.is;
     let zone = is.place.zone.as_ref().map(|zone| format!("/{zone}")).unwrap_or_default();
+    let block = is.place.block.as_ref().map(|life| format!(" {}", life.block)).unwrap_or_default();
     let says = attempt.says.as_ref().map(|says| format!("{}: {}", says.code, says.text));
     let why = attempt.why.map(|why| why.word().to_owned());
     Row {
@@ -132,7 +133,7 @@ fn row_of(empty: &Row, attempt: &Attempt, azure: &BTreeMap<String, VmRow>, at: T
         azure: azure.get(&is.vm.as_str().to_ascii_lowercase()).map(state_of),
         age_seconds: Some(at.since(attempt.intended_at).as_secs()),
         attempt: Some(is.attempt.to_string()),
-        place: Some(format!("{}{zone}", is.place.site)),
+        place: Some(format!("{}{zone}{block}", is.place.site)),
         reason: says.or(why),
         ..empty.clone()
     }

@@ -64,6 +64,9 @@ pub(super) const ZERO_QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, SE
 /// A person has to change something.
 pub(super) const PERSON: Outcome = outcome(Kind::Configuration, Retry::Never, SETTINGS_LAST);
 /// Another operation, or a dependency that is not ready.
+/// Nothing is wrong with the node or its place: it waits for others, and seconds are enough for
+/// slurmctld to requeue its job.
+const OTHERS: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, CONFLICTS_LAST);
 pub(super) const CONFLICT: Outcome = outcome(Kind::Conflict, Retry::Here, CONFLICTS_LAST);
 /// What stands under the VM's name is not what we meant, or is gone: the next attempt has a name of
 /// its own.
@@ -97,7 +100,7 @@ type Row = (&'static str, Outcome, Reach, &'static str);
 
 /// Sorted by code without case. A star stands for any end, or any beginning, of a code; a row
 /// without a star goes before.
-const ROWS: [Row; 127] = [
+const ROWS: [Row; 128] = [
     ("*CountLimitReached", QUOTA, Reach::Site, "svc"),
     ("AllocationFailed", ROOM, Reach::Cluster, "F5"),
     ("AnotherOperationInProgress", CONFLICT, Reach::Vm, "F5"),
@@ -133,7 +136,7 @@ const ROWS: [Row; 127] = [
     ("ExpiredAuthenticationToken", PERSON, Reach::Site, "seen"),
     ("FailedIdentityOperation", PERSON, Reach::Nodeset, "seen"),
     ("GalleryImageNotFound", PERSON, Reach::Image, "F5"),
-    (super::CODE_GANG, ROOM, Reach::Vm, "us"),
+    (super::CODE_GANG, OTHERS, Reach::Vm, "us"),
     ("ImageBlobNotFound", PERSON, Reach::Image, "vm"),
     ("ImageNotFound", PERSON, Reach::Image, "F5"),
     ("IncorrectImageBlobType", PERSON, Reach::Image, "vm"),
@@ -165,6 +168,7 @@ const ROWS: [Row; 127] = [
     ("MultipleErrorsOccurred", FAULT, Reach::Vm, "F2"),
     ("NetworkingInternalOperationError", FAULT, Reach::Vm, "F5"),
     ("NicReservedForAnotherVm", CONFLICT, Reach::Vm, "F5"),
+    (super::CODE_NO_PLACE, OTHERS, Reach::Vm, "us"),
     ("NoRegisteredProviderFound", PERSON, Reach::Site, "arm"),
     ("NotAvailableForSubscription", PERSON, Reach::SkuSite, "aro"),
     (super::CODE_NO_TOKEN, AWAY, Reach::Site, "us"),
@@ -257,7 +261,7 @@ mod tests {
         Capacity SkuHere Elsewhere 10 120: ZonalAllocationFailed InsufficientCapacity \
             OverconstrainedZonalAllocationRequest
         Capacity Nodeset Elsewhere 60 240: SpotPriceGreaterThanProvidedMaxPrice
-        Capacity Vm Elsewhere 10 120: GangIncomplete
+        Capacity Vm Elsewhere 0.5 5: GangIncomplete NoPlace
         Quota Subnet Elsewhere 5 60: SubnetIsFull InsufficientSubnetSize
         Quota Site Elsewhere 5 60: *CountLimitReached ResourceGroupQuotaExceeded
         Quota Vm Elsewhere 5 60: QuotaWouldBeExceeded CoresMaxReached
