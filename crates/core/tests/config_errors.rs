@@ -273,7 +273,7 @@ fn zones_prices_and_what_excludes_one_another_are_checked() {
         ),
         (
             "interconnect = \"infiniband\"\nblock_nodes = 201",
-            "17:15: nodeset.htc.block_nodes: 201 is out of range…",
+            "17:15: nodeset.htc.block_nodes: 201 is not between 1 and 200",
         ),
         (
             "interconnect = \"infiniband\"\nzone_policy = \"spread\"",
@@ -281,7 +281,7 @@ fn zones_prices_and_what_excludes_one_another_are_checked() {
         ),
         ("zone_policy = \"even\"", "16:15: nodeset.htc.zone_policy: \"even\" is not…"),
         ("spill = \"always\"", "16:9: nodeset.htc.spill: \"always\" is not…"),
-        ("cores_max = 0", "16:13: nodeset.htc.cores_max: 0 is out of range…"),
+        ("cores_max = 0", "16:13: nodeset.htc.cores_max: 0 is not between 1 and…"),
         (
             "priority = \"spot\"\ninterconnect = \"infiniband\"",
             "17:16: nodeset.htc.interconnect: \"infiniband\" needs an availability set, and \

@@ -77,6 +77,15 @@ fn blocks_follow_the_numbers_in_the_names() {
 }
 
 #[test]
+fn several_sites_need_a_word_about_what_happens_when_the_first_is_full() {
+    let text = include_str!("world.toml").replacen("spill = \"next-site\"\n", "", 1);
+    let errors = azslurm_core::config::parse(&text).unwrap_err().render("world.toml");
+    for words in ["nodeset.htc.sites", "names several", "spill = \"next-site\"", "\"never\""] {
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+}
+
+#[test]
 fn an_attempt_is_newer_than_all_that_are_known() {
     let mut world = World::new().with("vm htc-1 deleting west/1");
     let future =
