@@ -3,12 +3,11 @@
 
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change};
 use azslurm_core::failure::Moment;
-use azslurm_core::hold::ended_by_success;
+use azslurm_core::hold::{Candidate, ended_by_success};
 use azslurm_ledger::{Lease, LedgerError, Recorded};
 use azslurm_program::errands::{Batch, BlockFate, BlockNews, Noted};
 use azslurm_program::{Session, holds, now};
 
-use crate::candidate::with_candidate;
 use crate::drive::Driven;
 use crate::round::Round;
 
@@ -167,7 +166,7 @@ fn end_holds(session: &mut Session, succeeded: &[Attempt]) -> Result<(), LedgerE
     let facts = azslurm_program::facts::read(&session.ledger)?;
     let is_over = |hold: &azslurm_core::hold::Hold| {
         succeeded.iter().any(|attempt| {
-            with_candidate(&session.config, &facts, attempt, |candidate| {
+            Candidate::of(&attempt.is, (&session.config, &facts), |candidate| {
                 ended_by_success(hold, candidate, attempt.intended_at)
             })
         })

@@ -17,7 +17,7 @@ use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason}
 use azslurm_core::block::Incarnation;
 use azslurm_core::failure::{CODE_NO_PLACE, CODE_RECALLED, Reach, Retry, hold_as, understand};
 use azslurm_core::gang::{Verdict, judge};
-use azslurm_core::hold::Hold;
+use azslurm_core::hold::{Candidate, Hold};
 use azslurm_core::{NodeName, VmName, hostlist};
 use azslurm_ledger::{Holder, Lease, LeaseAsk, LedgerError, Take, Writer};
 use azslurm_program::errands::LEASE_FOR;
@@ -27,7 +27,6 @@ use azslurm_program::{Session, facts, holds, now, texts};
 use azslurm_slurm::{NodeVerb, reason};
 use tokio::time::Instant;
 
-use crate::candidate::with_candidate;
 use crate::digest::Failed;
 use crate::front::{Intended, Intending, intend_within};
 use crate::members::members;
@@ -142,7 +141,7 @@ fn learn(
             // Twice in a row: it is the place, as far as anybody can tell.
             failure.reach = Reach::SkuHere;
         }
-        let hold = with_candidate(&session.config, &facts, &one.attempt, |candidate| {
+        let hold = Candidate::of(&one.attempt.is, (&session.config, &facts), |candidate| {
             hold_as(&failure, &one.says, candidate, now())
         });
         learned.extend(hold.map(|hold| (hold, one)));

@@ -8,7 +8,9 @@ use azslurm_core::attempt::{AzureSays, Change, EndReason, NewAttempt};
 use azslurm_core::config::Config;
 use azslurm_core::failure::{CODE_CONFIG_UNREADABLE, Moment, understand};
 use azslurm_core::hold::{Hold, HoldScope};
-use azslurm_core::plan::{Create, Known, NodesetTexts, Plan, Refuse, Step, plan};
+use azslurm_core::plan::{
+    Create, JobNodes, Known, NodesetTexts, Plan, Refuse, Step, blocks_of, plan,
+};
 use azslurm_core::{JobId, NodeName, NodesetName, VmName};
 use azslurm_ledger::{Event, Holder, Lease, LeaseAsk, LedgerError, Reader, Recorded, Take, Writer};
 use azslurm_program::errands::LEASE_FOR;
@@ -97,6 +99,7 @@ pub fn intend_within(
 ) -> Result<Intended, LedgerError> {
     let Intending { config, texts, usages_age_max, .. } = *intending;
     let Plan { steps, blocks } = plan_of(writer, config, (request, texts, usages_age_max))?;
+    request.jobs.iter().for_each(|job| warn_if_parted(job, config));
     let dead = dead_holders(writer, config, &steps)?;
     for block in &blocks {
         writer.intend_block(block, now())?;
@@ -108,6 +111,21 @@ pub fn intend_within(
     }
     writer.event(&Event::new(now(), "resume-asked", said(request, &intended)))?;
     Ok(intended)
+}
+
+/// Slurm was told of blocks by topology.conf, and its word counts; but such a job seldom runs well.
+fn warn_if_parted(job: &JobNodes, config: &Config) {
+    let blocks = blocks_of(job, config);
+    if blocks.len() > 1 {
+        let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            job = job.job.0,
+            "its nodes are of the blocks {}, which InfiniBand does not \
+            connect. They are made all the same. Give each block its own switch in topology.conf, \
+            without a common root, and slurmctld keeps jobs within one",
+            blocks.join(" and ")
+        );
+    }
 }
 
 fn plan_of(

@@ -11,7 +11,6 @@
 //! functions. Nothing that the plan left open is chosen here.
 
 mod blocks;
-mod candidate;
 pub mod create;
 mod digest;
 pub mod drive;

@@ -163,20 +163,7 @@ impl Arm {
         let mut url = self.vm_url(place, vm)?;
         url.query_pairs_mut().append_pair("$expand", "instanceView");
         let call = call(Operation::Get, place, url, format!("read VM {vm}"));
-        self.reply(&call, |raw| match raw.status {
-            200 => {
-                let value = json(&call, raw)?;
-                let vm = read::vm(&value).map_err(|text| unreadable(&call, raw, text))?;
-                Ok(Ok(Some(vm)))
-            }
-            404 => {
-                let refusal = raw.refusal();
-                let is_gone = GONE_CODES.contains(&refusal.code.as_str());
-                Ok(if is_gone { Ok(None) } else { Err(refusal) })
-            }
-            _ => Ok(Err(raw.refusal())),
-        })
-        .await
+        self.find(&call, read::vm).await
     }
 
     /// Asks for a VM's deletion; `force` skips its shutdown. One that is absent is deleted already.
@@ -276,6 +263,27 @@ impl Arm {
 
     fn vm_url(&self, place: &Place, vm: &VmName) -> Result<Url, AzureError> {
         self.inner.routes.vm(&place.subscription, &place.resource_group, vm.as_str())
+    }
+
+    /// Sends a GET of one resource and reads it with `read`; `None` if Azure does not know it.
+    pub(crate) async fn find<T>(
+        &self,
+        call: &Call,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<Reply<Option<T>>, AzureError> {
+        self.reply(call, |raw| match raw.status {
+            200 => {
+                let found = read(&json(call, raw)?);
+                Ok(Ok(Some(found.map_err(|text| unreadable(call, raw, text))?)))
+            }
+            404 => {
+                let refusal = raw.refusal();
+                let is_gone = GONE_CODES.contains(&refusal.code.as_str());
+                Ok(if is_gone { Ok(None) } else { Err(refusal) })
+            }
+            _ => Ok(Err(raw.refusal())),
+        })
+        .await
     }
 
     /// Sends a call and reads its answer with `read`: done, refused, or not to be read.

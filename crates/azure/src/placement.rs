@@ -10,7 +10,7 @@ use azslurm_core::config::{Region, Sku};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::arm::{Arm, CALL_TIME_MAX, GONE_CODES, GROUP_GONE_CODE, Place, call, json, unreadable};
+use crate::arm::{Arm, CALL_TIME_MAX, GONE_CODES, GROUP_GONE_CODE, Place, call};
 use crate::body::{group_body, set_body};
 use crate::bucket::Operation;
 use crate::client::{Call, Raw};
@@ -110,20 +110,7 @@ impl Arm {
     ) -> Result<Reply<Option<usize>>, AzureError> {
         let doing = format!("read availability set {name}");
         let call = self.placement_call(Operation::Get, (Kind::AvailabilitySet, name), place)?;
-        let call = Call { doing, ..call };
-        self.reply(&call, |raw| match raw.status {
-            200 => {
-                let members = read::members(&json(&call, raw)?);
-                Ok(Ok(Some(members.map_err(|text| unreadable(&call, raw, text))?)))
-            }
-            404 => {
-                let refusal = raw.refusal();
-                let is_gone = GONE_CODES.contains(&refusal.code.as_str());
-                Ok(if is_gone { Ok(None) } else { Err(refusal) })
-            }
-            _ => Ok(Err(raw.refusal())),
-        })
-        .await
+        self.find(&Call { doing, ..call }, read::members).await
     }
 
     /// Deletes an availability set. One that is absent is deleted already; one with members is

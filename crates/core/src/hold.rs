@@ -19,10 +19,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::attempt::AttemptPlace;
+use crate::attempt::{AttemptPlace, NewAttempt};
 use crate::block::BlockName;
-use crate::config::{Region, Sku, Zone};
-use crate::facts::{QUOTA_CORES, SkuFacts};
+use crate::config::{Config, Region, Sku, Zone};
+use crate::facts::{Facts, Ground, QUOTA_CORES, SkuFacts};
 use crate::{NodeName, NodesetName, SiteName};
 
 pub use growth::{CODE_OPERATOR, ended_by_success};
@@ -224,6 +224,30 @@ pub struct Candidate<'a> {
     pub facts: Option<&'a SkuFacts>,
 }
 
+impl Candidate<'_> {
+    /// Calls `with` the place of an attempt and all that holds can name of it.
+    pub fn of<T>(
+        attempt: &NewAttempt,
+        known: (&Config, &Facts),
+        with: impl FnOnce(&Candidate<'_>) -> T,
+    ) -> T {
+        let (config, facts) = known;
+        let nodeset = config.nodesets.get(&attempt.nodeset);
+        let image = nodeset.map(|nodeset| nodeset.image.reference_text()).unwrap_or_default();
+        let place = &attempt.place;
+        let ground = Ground::new(&place.subscription, &place.region);
+        with(&Candidate {
+            node: &attempt.node,
+            place,
+            sku: &attempt.sku,
+            nodeset: &attempt.nodeset,
+            is_spot: attempt.is_spot,
+            image: &image,
+            facts: facts.sku(&ground, &attempt.sku),
+        })
+    }
+}
+
 impl HoldScope {
     /// Whether this scope covers `candidate`.
     pub fn covers(&self, candidate: &Candidate<'_>) -> bool {
@@ -313,16 +337,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_longest_hold_that_covers_a_place_counts() {
-        let place = AttemptPlace {
+    fn west() -> AttemptPlace {
+        AttemptPlace {
             site: "west".parse().unwrap(),
             subscription: "s".to_owned(),
             resource_group: "g".to_owned(),
             region: Region::new("westeurope").unwrap(),
             zone: Zone::new("1"),
             block: None,
-        };
+        }
+    }
+
+    #[test]
+    fn the_longest_hold_that_covers_a_place_counts() {
+        let place = west();
         let sku = Sku::new("Standard_D4s_v5").unwrap();
         let nodeset: NodesetName = "hpc".parse().unwrap();
         let node: NodeName = "hpc-1".parse().unwrap();
@@ -392,14 +420,7 @@ mod tests {
             };
             let holds: Vec<Hold> = rows.into_iter().map(hold).collect();
             let now = Timestamp::from_millis(now);
-            let place = AttemptPlace {
-                site: "west".parse().unwrap(),
-                subscription: "s".to_owned(),
-                resource_group: "g".to_owned(),
-                region: Region::new("westeurope").unwrap(),
-                zone: Zone::new("1"),
-                block: None,
-            };
+            let place = west();
             let (node, nodeset) = ("hpc-1".parse().unwrap(), "hpc".parse().unwrap());
             let sku = Sku::new("Standard_D4s_v5").unwrap();
             let candidate = Candidate {

@@ -31,7 +31,7 @@ use crate::vm::VmSpec;
 use crate::{AttemptId, JobId, NodeName, NodesetName, SiteName, Timestamp, VmName};
 
 pub use ahead::{ahead, room_for};
-pub use reach::{half_open, held_everywhere, places};
+pub use reach::{blocks_of, half_open, held_everywhere, places};
 pub use room::Shortage;
 pub use wish::VmWish;
 

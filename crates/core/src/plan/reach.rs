@@ -8,7 +8,7 @@ use crate::block::{Block, BlockName, Incarnation};
 use crate::config::{Config, Interconnect, Nodeset, Site};
 use crate::facts::Ground;
 use crate::hold::{Candidate, Hold, HoldScope, HoldStanding, held};
-use crate::plan::{Passed, Sight, Why};
+use crate::plan::{JobNodes, Passed, Sight, Why};
 use crate::{AttemptId, NodeName, NodesetName, SiteName};
 
 /// Every place that the nodeset allows, best first, without blocks.
@@ -49,6 +49,12 @@ pub(super) fn block_of((name, nodeset): Named<'_>, node: &NodeName) -> Option<Bl
             nodeset.block_of(node).map(|number| BlockName::new(name.clone(), number))
         }
     }
+}
+
+/// The blocks of a job's nodes. InfiniBand connects no two of them.
+pub fn blocks_of(job: &JobNodes, config: &Config) -> BTreeSet<BlockName> {
+    let block = |node: &NodeName| block_of(config.nodeset_of(node)?, node);
+    job.nodes.iter().filter_map(block).collect()
 }
 
 impl<'a> Sight<'a> {
@@ -137,19 +143,8 @@ impl<'a> Sight<'a> {
             | AttemptState::Gone => false,
         };
         let covers = |attempt: &Attempt| {
-            let is = &attempt.is;
-            let nodeset = self.config.nodesets.get(&is.nodeset);
-            let image = nodeset.map(|nodeset| nodeset.image.reference_text()).unwrap_or_default();
-            let ground = Ground::new(&is.place.subscription, &is.place.region);
-            hold.scope.covers(&Candidate {
-                node: &is.node,
-                place: &is.place,
-                sku: &is.sku,
-                nodeset: &is.nodeset,
-                is_spot: is.is_spot,
-                image: &image,
-                facts: self.facts.sku(&ground, &is.sku),
-            })
+            let known = (self.config, self.facts);
+            Candidate::of(&attempt.is, known, |candidate| hold.scope.covers(candidate))
         };
         self.living.iter().filter(is_under_way).any(covers)
     }

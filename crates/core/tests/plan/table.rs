@@ -1,7 +1,7 @@
 //! Situations and what is planned in them, as one table that a reviewer can read: facts in, `|`
 //! lines out. The whole file is made anew from its facts and compared.
 
-use azslurm_core::plan::{Passed, Plan, Step, Why};
+use azslurm_core::plan::{JobNodes, Passed, Plan, Step, Why, blocks_of};
 use azslurm_core::{NodeName, Timestamp, hostlist};
 
 use crate::world::{NOW, World};
@@ -17,6 +17,7 @@ pub fn rendered(text: &str) -> String {
             world = World::new();
         } else if let Some(wanted) = line.strip_prefix("want ") {
             out += &answers(&world.plan(wanted));
+            out += &parted(&world);
         } else if !line.is_empty() && !line.starts_with('#') {
             world = world.with(line);
         }
@@ -37,6 +38,16 @@ fn answers(plan: &Plan) -> String {
         format!("| {} {outcome}\n", hostlist::fold_sorted(&nodes))
     };
     outcomes.into_iter().map(line).collect()
+}
+
+/// The jobs that Slurm has put over several blocks.
+fn parted(world: &World) -> String {
+    let line = |job: &JobNodes| {
+        let blocks = blocks_of(job, &world.config);
+        let names: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+        (names.len() > 1).then(|| format!("| job {} is over {}\n", job.job.0, names.join(", ")))
+    };
+    world.jobs.iter().filter_map(line).collect()
 }
 
 fn outcome(step: &Step, plan: &Plan) -> String {
