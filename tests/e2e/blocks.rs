@@ -185,6 +185,11 @@ fn a_block_that_is_in_use_fails_by_node() -> Result<()> {
         .wait_for(SOON, "the second job to wait", || Ok(cluster.job_state(second)? == "PENDING"))?;
     let down = down_for(&cluster, "azslurm")?;
     check(&cluster, &format!("one node is down: {down:?}"), down.len() == 1)?;
+    let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
+    let sql = "SELECT count(*) FROM attempts WHERE why = 'superseded'";
+    let moved: i64 = ledger.query_row(sql, [], |row| row.get(0))?;
+    drop(ledger);
+    check(&cluster, "no VM that came was given up", moved == 0)?;
     check(&cluster, "the first job runs on", cluster.job_state(first)? == "RUNNING")?;
     room(None)?;
     holds_end(&cluster)?;

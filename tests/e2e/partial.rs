@@ -9,8 +9,8 @@ use azslurm_test_cluster::{Cluster, JobId};
 use serde_json::json;
 
 use crate::story::{
-    CYCLE, SOON, admin_comments, check, down_for, end, holds_end, pass, passes_until, spec,
-    vm_calls,
+    CYCLE, SOON, admin_comments, check, down_for, end, holds_end, pass, passes_until, restarts,
+    spec, vm_calls,
 };
 
 const ONE: &str = "#!/bin/bash\necho ran on $SLURMD_NODENAME\nsleep 15\n";
@@ -24,6 +24,7 @@ fn five_of_eight_jobs_that_fit_run_and_the_others_are_told_why() -> Result<()> {
     cluster.wait_for(SOON, "seven nodes to be down with a reason", || {
         Ok(down_for(&cluster, "azslurm: capacity")?.len() == 7)
     })?;
+    check(&cluster, "each was requeued once", restarts(&cluster, job)? == 3)?;
     let comments = admin_comments(&cluster, job)?;
     let says = |comment: &&String| {
         let is_ours = comment.starts_with("waits for hpc-0");

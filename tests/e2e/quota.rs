@@ -5,8 +5,8 @@ use anyhow::Result;
 use azslurm_test_cluster::Cluster;
 
 use crate::story::{
-    CYCLE, SOON, SRUN, admin_comments, check, down_for, end, holds_end, passes_until, ran_on, spec,
-    vm_calls,
+    CYCLE, SOON, SRUN, admin_comments, check, down_for, end, holds_end, passes_until, ran_on,
+    restarts, spec, vm_calls,
 };
 
 const FAMILY: &str = "standardDSv5Family";
@@ -34,6 +34,7 @@ fn a_quota_of_zero_is_told_in_one_sentence_and_nothing_is_asked_for() -> Result<
         let is_once = reason.matches("quota is 0").count() == 1;
         check(&cluster, &format!("{node}: {reason}"), names_all && is_whole && is_once)?;
     }
+    check(&cluster, "the job was requeued once", restarts(&cluster, job)? == 1)?;
     let comments = admin_comments(&cluster, job)?;
     let says = |comment: &String| {
         comment.contains("waits for hpc-[001-002]") && comment.contains("the quota is 0")
@@ -66,6 +67,7 @@ fn what_a_quota_has_room_for_runs_and_nothing_else_is_asked_for() -> Result<()> 
     let comments = admin_comments(&cluster, wide)?;
     let is_told = comments.iter().any(|comment| comment.contains(numbers));
     check(&cluster, &format!("the wide job says why: {comments:?}"), is_told)?;
+    check(&cluster, "it was requeued once", restarts(&cluster, wide)? == 1)?;
     let go = cluster.dir().join("home/go");
     let script = format!("{SRUN}until [ -e {} ]; do sleep 0.3; done\n", go.display());
     let narrow = cluster.sbatch(&["-N1", "--array=1-3", "--requeue"], &script)?;

@@ -150,11 +150,11 @@ pub fn admin_comments(cluster: &Cluster, job: JobId) -> Result<Vec<String>> {
     Ok(comments.map(str::to_owned).collect())
 }
 
-/// How often a job was requeued.
+/// How often a job was requeued, all tasks of an array together.
 pub fn restarts(cluster: &Cluster, job: JobId) -> Result<u32> {
-    let record = cluster.scontrol(&["-a", "show", "job", &job.to_string(), "-o"])?;
-    let restarts = record.split_whitespace().find_map(|word| word.strip_prefix("Restarts="));
-    restarts.context("a job without Restarts")?.parse().context("Restarts")
+    let records = cluster.scontrol(&["-a", "show", "job", &job.to_string(), "-o"])?;
+    let restarts = records.split_whitespace().filter_map(|word| word.strip_prefix("Restarts="));
+    restarts.map(|count| count.parse::<u32>().context("Restarts")).sum()
 }
 
 /// Lines of a job's output that its tasks have written.
