@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use azslurm_core::attempt::{Attempt, AzureSays};
 use azslurm_core::config::Config;
 use azslurm_core::decide::SlurmView;
-use azslurm_core::failure::{Moment, advice, understand};
+use azslurm_core::failure::{CODE_GANG, Moment, advice, understand};
 use azslurm_core::hold::Hold;
 use azslurm_core::plan::{Sight, held_everywhere};
 use azslurm_core::{NodeName, Timestamp, hostlist};
@@ -64,12 +64,16 @@ pub async fn refused(
     if by_reason.is_empty() {
         return Ok(());
     }
-    // Before the nodes are set down: a requeued job has none any more.
+    // Before the nodes are set down: a requeued job has none any more, and srun's job ends.
     let jobs = jobs_of(session, &by_reason).await;
+    let (batch, interactive): (Vec<_>, Vec<_>) =
+        waits(&by_reason, &jobs).into_iter().partition(|(job, _)| job.is_batch);
+    notify(session, &interactive).await;
+    comment(session, &interactive).await;
     for (reason, nodes) in &by_reason {
         tell(session, nodes, (NodeVerb::Down, reason)).await;
     }
-    comment(session, &by_reason, &jobs).await;
+    comment(session, &batch).await;
     let told: Vec<NodeName> = by_reason.into_values().flatten().collect();
     withhold::withhold(session, &told).await
 }
@@ -104,34 +108,56 @@ async fn jobs_of(session: &Session, by_reason: &BTreeMap<&str, Vec<NodeName>>) -
     jobs.into_iter().filter(waits).collect()
 }
 
-/// Says to each job why it waits: `AdminComment` for those who ask, a line on the terminal of those
-/// who sit before one.
-async fn comment(session: &Session, by_reason: &BTreeMap<&str, Vec<NodeName>>, jobs: &[Job]) {
+/// What each of `jobs` waits for, and why; as many as are told.
+fn waits<'a>(by_reason: &BTreeMap<&str, Vec<NodeName>>, jobs: &'a [Job]) -> Vec<(&'a Job, String)> {
     if jobs.len() > JOBS_TOLD_MAX {
         let rest = jobs.len() - JOBS_TOLD_MAX;
         tracing::info!("{rest} more jobs wait for the same reasons; their nodes say why");
     }
-    for job in jobs.iter().take(JOBS_TOLD_MAX) {
-        let of_job: BTreeSet<NodeName> = job.node_names().unwrap_or_default().into_iter().collect();
-        let first = by_reason.iter().find_map(|(reason, nodes)| {
-            let missing: Vec<&NodeName> = nodes.iter().filter(|n| of_job.contains(n)).collect();
-            (!missing.is_empty()).then(|| (*reason, hostlist::fold_set(missing)))
-        });
-        let Some((reason, missing)) = first else { continue };
-        let text = format!("waits for {missing}: {reason}");
-        match session.slurm.comment(job.id, &text).await {
+    let text = |job: &'a Job| {
+        let of_job = job.node_names().unwrap_or_default().into_iter().collect();
+        let (reason, missing) = cause(by_reason, &of_job)?;
+        Some((job, format!("waits for {missing}: {reason}")))
+    };
+    jobs.iter().take(JOBS_TOLD_MAX).filter_map(text).collect()
+}
+
+/// A line on the terminal of those who sit before one.
+async fn notify(session: &Session, waits: &[(&Job, String)]) {
+    for (job, text) in waits {
+        match session.slurm.notify(job.id, text).await {
+            Ok(()) => tracing::info!(job = job.id.0, "notified: {text}"),
+            Err(error) => {
+                tracing::info!(job = job.id.0, "nobody was notified: {}", chain_of(&error));
+            }
+        }
+    }
+}
+
+/// `AdminComment`, for those who ask.
+async fn comment(session: &Session, waits: &[(&Job, String)]) {
+    for (job, text) in waits {
+        match session.slurm.comment(job, text).await {
             Ok(()) => tracing::info!(job = job.id.0, "AdminComment: {text}"),
             // It has ended, or was cancelled.
             Err(error) => {
                 tracing::info!(job = job.id.0, "no AdminComment: {}", chain_of(&error));
             }
         }
-        if !job.is_batch
-            && let Err(error) = session.slurm.notify(job.id, &text).await
-        {
-            tracing::info!(job = job.id.0, "nobody was notified: {}", chain_of(&error));
-        }
     }
+}
+
+/// The reason that a job is told, and its nodes that are missing for it. A node that is missing
+/// only because another of its gang is explains nothing.
+fn cause<'a>(
+    by_reason: &BTreeMap<&'a str, Vec<NodeName>>,
+    of_job: &BTreeSet<NodeName>,
+) -> Option<(&'a str, String)> {
+    let missing = by_reason.iter().filter_map(|(reason, nodes)| {
+        let missing: Vec<&NodeName> = nodes.iter().filter(|n| of_job.contains(n)).collect();
+        (!missing.is_empty()).then(|| (*reason, hostlist::fold_set(missing)))
+    });
+    missing.min_by_key(|(reason, _)| reason.contains(CODE_GANG))
 }
 
 /// Why each node cannot come: the hold that covers all its places, else what Azure said about its
@@ -192,4 +218,30 @@ fn worded(code: &str, text: &str, until: Option<Timestamp>) -> String {
         None => format!("{code}: {text}"),
     };
     reason(kind.word(), &text, until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(names: &[&str]) -> Vec<NodeName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_job_is_told_the_cause_and_not_that_its_gang_is_incomplete() {
+        let gang = worded(CODE_GANG, "node hpc-3 of job 1 cannot come", None);
+        let quota = worded("QuotaWouldBeExceeded", "8 of 8 cores used", None);
+        let other = worded("AllocationFailed", "no room", None);
+        let by_reason: BTreeMap<&str, Vec<NodeName>> = [
+            (gang.as_str(), nodes(&["hpc-1", "hpc-2", "hpc-5"])),
+            (quota.as_str(), nodes(&["hpc-3"])),
+            (other.as_str(), nodes(&["hpc-4"])),
+        ]
+        .into();
+        let told = |of_job: &[&str]| cause(&by_reason, &nodes(of_job).into_iter().collect());
+        assert_eq!(told(&["hpc-1", "hpc-2", "hpc-3"]), Some((&*quota, "hpc-3".to_owned())));
+        assert_eq!(told(&["hpc-1", "hpc-2"]), Some((&*gang, "hpc-[1-2]".to_owned())));
+        assert_eq!(told(&["hpc-9"]), None);
+    }
 }

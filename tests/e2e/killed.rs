@@ -1,41 +1,12 @@
 //! Front and driver of azslurm-resume killed with SIGKILL at each point that matters; passes of
 //! azslurm-sync finish the work.
 
-use std::fs;
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, ensure};
-use azslurm_test_cluster::Cluster;
+use azslurm_test_cluster::{Cluster, infiniband};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::story::{CYCLE, SOON, SRUN, check, end, passes_until, spec, vm_calls};
-
-/// Processes of azslurm-resume that work with this cluster's ledger: the front has SLURM_CONF of it
-/// in its environment, the driver inherits that.
-fn resumes(cluster: &Cluster, is_driver: bool) -> Result<Vec<Pid>> {
-    let conf = format!("SLURM_CONF={}", cluster.slurm_conf().display());
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let read = |name: &str| -> String {
-            let bytes = fs::read(PathBuf::from("/proc").join(format!("{pid}/{name}")));
-            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
-        };
-        let arguments = read("cmdline");
-        let is_resume =
-            arguments.split('\0').next().is_some_and(|name| name.ends_with("azslurm-resume"));
-        let drives = arguments.split('\0').any(|word| word == "--drive");
-        if is_resume && drives == is_driver && read("environ").split('\0').any(|line| line == conf)
-        {
-            found.push(Pid::from_raw(pid));
-        }
-    }
-    Ok(found)
-}
+use crate::story::{CYCLE, SOON, SRUN, check, end, passes_until, resumes, spec, vm_calls};
 
 fn kill_all(cluster: &Cluster, is_driver: bool) -> Result<()> {
     let found = resumes(cluster, is_driver)?;
@@ -120,4 +91,45 @@ fn a_driver_killed_while_a_job_is_cancelled_leaves_no_vm() -> Result<()> {
     cluster.scancel(job)?;
     cluster.wait_for(CYCLE, "the VMs to be gone", || Ok(cluster.emulator().vms()?.is_empty()))?;
     end(&cluster)
+}
+
+#[test]
+fn a_driver_killed_when_its_gang_has_just_moved_is_carried_on_by_a_pass() -> Result<()> {
+    let mut spec = infiniband("killed-moved", 3, 3);
+    spec.resume_timeout = 3 * SOON;
+    let cluster = Cluster::start(&spec)?;
+    cluster.emulator().set_capacity("westeurope", "Standard_HB120rs_v3", Some(1))?;
+    // The VM that the west has room for is not in use when the gang moves.
+    cluster.emulator().never_boot(&["hpc-001", "hpc-002", "hpc-003"])?;
+    // Whatever is made in the north waits.
+    cluster.emulator().add_fault(&json!({
+        "method": "PUT", "path_contains": "/resourceGroups/hpc-north/",
+        "kind": "delay", "latency_ms": 600_000, "times": 100,
+    }))?;
+    // The ledger exists.
+    cluster.run_program("azslurm-sync", &["pass"])?;
+    let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
+    ledger.busy_timeout(SOON)?;
+    let job = cluster.sbatch(&["-N3", "--requeue"], SRUN)?;
+    let sql = "SELECT count(*) FROM attempts WHERE site = 'north' AND state = 'intended'";
+    cluster.wait_for(SOON, "the move to be committed", || {
+        let moved: i64 = ledger.query_row(sql, [], |row| row.get(0))?;
+        Ok(moved == 3)
+    })?;
+    drop(ledger);
+    kill_all(&cluster, true)?;
+    cluster.emulator().clear_faults()?;
+    cluster.emulator().never_boot(&[])?;
+    let alive = cluster.emulator().alive()?;
+    let is_north = |region: &Option<String>| region.as_deref() == Some("northeurope");
+    let made = alive.iter().filter(|seen| seen.is_a("virtualMachines") && is_north(&seen.location));
+    check(&cluster, "it was killed before its PUTs in the north", made.count() == 0)?;
+    finish(&cluster, job)?;
+    let made = cluster.emulator().resources()?;
+    let regions: Vec<_> = made
+        .iter()
+        .filter(|seen| seen.is_a("availabilitySets"))
+        .map(|seen| seen.location.clone())
+        .collect();
+    check(&cluster, &format!("a set at each site, once: {regions:?}"), regions.len() == 2)
 }

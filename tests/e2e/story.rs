@@ -1,9 +1,12 @@
 //! What stories share.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use azslurm_test_cluster::{Cluster, ClusterSpec};
+use azslurm_test_cluster::{Cluster, ClusterSpec, JobId};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// A power cycle takes up to 30 s of slurmctld's own clock (SLURM.md §1.4), and these machines may
@@ -101,4 +104,61 @@ pub fn check(cluster: &Cluster, what: &str, is_so: bool) -> Result<()> {
     let log = std::fs::read_to_string(cluster.log_path()).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     bail!("{what}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+}
+
+/// Processes of azslurm-resume that work with this cluster's ledger: the front has SLURM_CONF of it
+/// in its environment, the driver inherits that.
+pub fn resumes(cluster: &Cluster, is_driver: bool) -> Result<Vec<Pid>> {
+    let conf = format!("SLURM_CONF={}", cluster.slurm_conf().display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let read = |name: &str| -> String {
+            let bytes = fs::read(PathBuf::from("/proc").join(format!("{pid}/{name}")));
+            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+        };
+        let arguments = read("cmdline");
+        let is_resume =
+            arguments.split('\0').next().is_some_and(|name| name.ends_with("azslurm-resume"));
+        let drives = arguments.split('\0').any(|word| word == "--drive");
+        if is_resume && drives == is_driver && read("environ").split('\0').any(|line| line == conf)
+        {
+            found.push(Pid::from_raw(pid));
+        }
+    }
+    Ok(found)
+}
+
+/// Nodes that are down with these words in their reason, with the whole reason.
+pub fn down_for(cluster: &Cluster, words: &str) -> Result<Vec<(String, String)>> {
+    let told = cluster.client("sinfo", &["-h", "-N", "-a", "-o", "%N %T %E"])?;
+    let read = |line: &str| {
+        let mut parts = line.splitn(3, ' ');
+        let (node, state, reason) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_it = state.starts_with("down") && reason.contains(words);
+        is_it.then(|| (node.to_owned(), reason.trim().to_owned()))
+    };
+    Ok(told.lines().filter_map(read).collect())
+}
+
+/// `AdminComment` of the records of a job: one, or one for each task of an array that has one.
+pub fn admin_comments(cluster: &Cluster, job: JobId) -> Result<Vec<String>> {
+    let records = cluster.scontrol(&["-a", "show", "job", &job.to_string()])?;
+    let comments = records.lines().filter_map(|line| line.trim().strip_prefix("AdminComment="));
+    Ok(comments.map(str::to_owned).collect())
+}
+
+/// How often a job was requeued, all tasks of an array together.
+pub fn restarts(cluster: &Cluster, job: JobId) -> Result<u32> {
+    let records = cluster.scontrol(&["-a", "show", "job", &job.to_string(), "-o"])?;
+    let restarts = records.split_whitespace().filter_map(|word| word.strip_prefix("Restarts="));
+    restarts.map(|count| count.parse::<u32>().context("Restarts")).sum()
+}
+
+/// Lines of a job's output that its tasks have written.
+pub fn ran_on(cluster: &Cluster, job: JobId) -> usize {
+    let output = cluster.job_output(job).unwrap_or_default();
+    output.lines().filter(|line| line.contains("ran on")).count()
 }

@@ -43,6 +43,16 @@ impl Job {
     pub fn node_names(&self) -> Result<Vec<NodeName>, HostlistError> {
         self.nodes.as_deref().map_or(Ok(Vec::new()), hostlist::expand)
     }
+
+    /// How an update names this job and no other. One task of an array has the number of the whole
+    /// array as its own: by that number all tasks would be changed.
+    pub fn address(&self) -> String {
+        let is_task = |task: &str| !task.is_empty() && task.bytes().all(|b| b.is_ascii_digit());
+        match &self.array {
+            Some((array, task)) if is_task(task) => format!("{array}_{task}"),
+            Some(_) | None => self.id.to_string(),
+        }
+    }
 }
 
 /// `JobState`.
@@ -226,5 +236,16 @@ mod tests {
         assert_eq!(six.state.as_str(), "PURRING");
         assert_eq!(listing.odd.len(), 1);
         assert!(read("No jobs in the system\n").odd.is_empty());
+    }
+    #[test]
+    fn a_task_is_addressed_by_its_array_and_never_as_the_whole_array() {
+        let listing = read(
+            "JobId=4 ArrayJobId=4 ArrayTaskId=8 JobName=x UserId=root(0) JobState=RUNNING\n\
+             JobId=5 ArrayJobId=4 ArrayTaskId=1 JobName=x UserId=root(0) JobState=RUNNING\n\
+             JobId=4 ArrayJobId=4 ArrayTaskId=2-7 JobName=x UserId=root(0) JobState=PENDING\n\
+             JobId=9 JobName=x UserId=root(0) JobState=RUNNING\n",
+        );
+        let addresses: Vec<String> = listing.jobs.iter().map(Job::address).collect();
+        assert_eq!(addresses, ["4_8", "4_1", "4", "9"]);
     }
 }

@@ -93,8 +93,9 @@ impl Slurm {
 
     /// Writes `AdminComment` of a job: a line for whoever asks why it waits. A job that is gone
     /// meanwhile is an error like any other.
-    pub async fn comment(&self, job: JobId, text: &str) -> Result<(), SlurmError> {
-        let (job, comment) = (format!("jobid={job}"), format!("AdminComment={text}"));
+    pub async fn comment(&self, job: &Job, text: &str) -> Result<(), SlurmError> {
+        let job = format!("jobid={}", job.address());
+        let comment = format!("AdminComment={text}");
         self.scontrol.ask(&["update", &job, &comment]).await.map(drop)
     }
 
