@@ -9,6 +9,7 @@ mod cancel;
 mod killed;
 mod partial;
 mod reconfigure;
+mod region;
 mod story;
 mod suspend_resume;
 mod timeout;
