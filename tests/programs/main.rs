@@ -9,3 +9,4 @@ mod budgets;
 mod failover;
 mod refusals;
 mod thousand;
+mod verbs;
