@@ -12,4 +12,5 @@ mod reconfigure;
 mod region;
 mod story;
 mod suspend_resume;
+mod throttle;
 mod timeout;
