@@ -6,6 +6,7 @@ mod array;
 mod batch;
 mod blocks;
 mod cancel;
+mod gang_killed;
 mod killed;
 mod partial;
 mod reconfigure;
