@@ -87,3 +87,24 @@ fn nothing_is_left_in_the_west(bench: &Bench) {
     let sets = bench.emulator.alive().unwrap();
     assert_eq!(sets.iter().filter(|seen| seen.is_a("availabilitySets")).count(), 1);
 }
+
+#[test]
+fn deletions_do_not_wait_long_for_a_block_of_the_next_site_that_azure_does_not_make() {
+    let bench = Bench::start();
+    bench.write_config(&bench.config(&infiniband(4, 4)));
+    calm(&bench);
+    bench.emulator.set_capacity("westeurope", SKU, Some(3)).unwrap();
+    // The placement group of the north is never answered.
+    let never = json!({ "method": "PUT", "path_contains": "/resourceGroups/hpc-north/",
+        "kind": "delay", "latency_ms": 600_000, "times": 100 });
+    bench.emulator.add_fault(&never).unwrap();
+    said(&bench.resume_gang("hb[1-4]"), 0);
+    wait_for("three VMs to be made in the west and to go", || {
+        let log = bench.log_of_calls();
+        let made = log.iter().filter(|call| is_vm_put(call, "hpc") && call["status"] == 201);
+        made.count() == 3 && bench.emulator.vms().unwrap().is_empty()
+    });
+    let attempts = bench.ledger().attempts_latest().unwrap();
+    let waits = attempts.iter().filter(|a| a.state == AttemptState::Intended && is_at(a, "north"));
+    assert_eq!(waits.count(), 4, "{attempts:?}");
+}
