@@ -259,10 +259,12 @@ fn begin(
     let Intended { created, refused, unknown, .. } = begun;
     moved.begun += created.len();
     moved.failed.extend(refused.into_iter().chain(unknown));
+    // First what begins anew: a job waits for it.
+    round.add_new(session, (&holder, &nodes))?;
     for attempt in given_up {
         round.give_up(session, attempt, unsent.contains(&attempt.is.vm));
     }
-    round.add_new(session, (&holder, &nodes))
+    Ok(())
 }
 
 /// Nodes that have not begun too often.

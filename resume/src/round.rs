@@ -12,12 +12,18 @@ use azslurm_core::{NodeName, NodesetName, VmName};
 use azslurm_ledger::{Holder, Lease, LedgerError};
 use azslurm_program::errands::Errands;
 use azslurm_program::{Session, now, texts};
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::blocks;
 use crate::create::{Order, Recall, create, find};
 use crate::drive::Orders;
 use crate::follow::{Creation, follow};
+
+/// Deletions let the making of a block go first, so long at most: a job waits for the block, and
+/// what is deleted costs money. Placement group and availability set are answered at once by an
+/// Azure that works.
+const DELETE_BEHIND_MAX: Duration = Duration::from_secs(5);
 
 /// Errands under way, and what they are about.
 pub(crate) struct Round {
@@ -29,6 +35,8 @@ pub(crate) struct Round {
     pub recalls: BTreeMap<VmName, Recall>,
     /// VMs that wait for their block to be made.
     yard: BTreeMap<Incarnation, BTreeSet<VmName>>,
+    /// Whether there are any: what is less urgent goes behind them.
+    has_waiting: watch::Sender<bool>,
     texts: BTreeMap<NodesetName, NodesetTexts>,
     until: Instant,
 }
@@ -47,6 +55,7 @@ impl Round {
             attempts: BTreeMap::new(),
             recalls: BTreeMap::new(),
             yard: BTreeMap::new(),
+            has_waiting: watch::Sender::new(false),
             texts,
             until: orders.until,
         };
@@ -127,6 +136,7 @@ impl Round {
             Some(BlockState::Intended) => {
                 let waiting = self.yard.entry(life.clone()).or_default();
                 waiting.insert(vm.clone());
+                self.has_waiting.send_replace(true);
                 let arm = session.clients.of(&attempt.is.place.site).cloned();
                 if let (1, Some(block), Some(arm)) = (waiting.len(), block, arm) {
                     let cluster = session.config.cluster.clone();
@@ -180,22 +190,30 @@ impl Round {
                 self.add_create(session, (&lease, &attempt), true);
             }
         }
+        self.has_waiting.send_replace(!self.yard.is_empty());
     }
 
     /// The VMs that waited for a block that cannot be made now.
     pub(crate) fn give_up_block(&mut self, life: &Incarnation) -> Vec<(Lease, Attempt)> {
         let waiting = self.yard.remove(life).unwrap_or_default();
+        self.has_waiting.send_replace(!self.yard.is_empty());
         let of = |vm: &VmName| self.attempts.get(vm).cloned();
         let mut waiting: Vec<(Lease, Attempt)> = waiting.iter().filter_map(of).collect();
         waiting.retain(|(_, attempt)| attempt.state == AttemptState::Intended);
         waiting
     }
 
-    /// The errand that deletes an attempt's VM.
+    /// The errand that deletes an attempt's VM: behind the VMs that wait for a block, else a gang
+    /// of hundreds that moves would wait for as many deletions.
     pub(crate) fn add_deletion(&mut self, session: &Session, vm: &VmName) {
-        if let Some((lease, attempt)) = self.attempts.get(vm) {
-            azslurm_suspend::drive::add(&mut self.errands, session, lease, attempt);
-        }
+        let Some((lease, attempt)) = self.attempts.get(vm) else { return };
+        let mut has_waiting = self.has_waiting.subscribe();
+        let when = async move {
+            let none = has_waiting.wait_for(|has_waiting| !has_waiting);
+            drop(timeout(DELETE_BEHIND_MAX, none).await);
+        };
+        let errands = &mut self.errands;
+        azslurm_suspend::drive::add_when(errands, session, (lease, attempt), when);
     }
 }
 

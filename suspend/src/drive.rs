@@ -90,6 +90,16 @@ fn is_sent(noted: &Noted) -> bool {
 /// Adds the errand that a VM which is to go needs next: its deletion, or a look whether that has
 /// ended. An attempt in another state, or at a site that the config no longer has, gets none.
 pub fn add(errands: &mut Errands, session: &Session, lease: &Lease, attempt: &Attempt) {
+    add_when(errands, session, (lease, attempt), std::future::ready(()));
+}
+
+/// As [`add`], and nothing is sent before `when`.
+pub fn add_when(
+    errands: &mut Errands,
+    session: &Session,
+    (lease, attempt): (&Lease, &Attempt),
+    when: impl Future<Output = ()> + Send + 'static,
+) {
     let vm = &attempt.is.vm;
     let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() else {
         tracing::error!(node = %attempt.is.node, %vm, site = %attempt.is.place.site,
@@ -99,11 +109,17 @@ pub fn add(errands: &mut Errands, session: &Session, lease: &Lease, attempt: &At
     let deletion = Deletion::from(attempt);
     match attempt.state {
         AttemptState::DeleteIntended => {
-            errands.add(lease, vm, |report| delete(arm, deletion, report));
+            errands.add(lease, vm, async |report| {
+                when.await;
+                delete(arm, deletion, report).await;
+            });
         }
         AttemptState::Deleting => {
             let trail = Trail::from(attempt);
-            errands.add(lease, vm, |report| confirm(arm, deletion, trail, report));
+            errands.add(lease, vm, async |report| {
+                when.await;
+                confirm(arm, deletion, trail, report).await;
+            });
         }
         AttemptState::Intended
         | AttemptState::Accepted

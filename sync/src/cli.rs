@@ -38,6 +38,8 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// One pass (the default verb)
+    #[command(after_help = "Exit code 0: all is as it should be; 1: something is left or not \
+        known, the report says what; 2: it could not start.")]
     Pass {
         /// Decide and report, and change nothing
         #[arg(long)]
@@ -48,6 +50,10 @@ enum Verb {
     },
     /// What a resume of these nodes would do, and why each place is chosen or passed over; nothing
     /// is asked of Azure and nothing is changed
+    #[command(
+        after_help = "Exit code 0: every node could come; 1: some could not, each line says \
+        why; 2: it could not start."
+    )]
     Plan {
         /// The nodes, as a Slurm host list
         #[arg(value_name = "HOSTLIST")]
@@ -72,8 +78,10 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum HoldVerb {
     /// All holds that are not over, with the nodes that each keeps from coming
+    #[command(after_help = HOLD_CODES)]
     List,
     /// End holds now: their places may be tried again, and the next pass frees the nodes
+    #[command(after_help = HOLD_CODES)]
     Clear {
         /// Scopes, as `hold list` shows them
         #[arg(value_name = "SCOPE", required_unless_present = "all")]
@@ -86,6 +94,7 @@ enum HoldVerb {
         dry_run: bool,
     },
     /// Keep a place from being tried; only a person or its time ends such a hold
+    #[command(after_help = HOLD_CODES)]
     Add {
         /// What it covers: `site:west`, `sku-site:west/Standard_HB120rs_v3`,
         /// `sku-zone:west/1/Standard_D4s_v5`, `node:hb-001`, `block:hb-b1/west`, `nodeset:hb`,
@@ -104,6 +113,9 @@ enum HoldVerb {
         dry_run: bool,
     },
 }
+
+const HOLD_CODES: &str = "Exit code 0: done; 1: the ledger could not be read or written; 2: \
+    something named is not there, or it could not start: nothing is changed.";
 
 /// Reads `30m`.
 fn span(text: &str) -> Result<Duration, String> {

@@ -1,11 +1,13 @@
 //! `azslurm-sync hold`: what is not tried for a while, as people see and change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use azslurm_core::block::BlockName;
+use azslurm_core::config::{Config, Region, Site, Sku, Zone};
 use azslurm_core::hold::{CODE_OPERATOR, Hold, HoldScope, HoldStanding};
 use azslurm_core::plan::{half_open, held_everywhere};
-use azslurm_core::{NodeName, hostlist};
+use azslurm_core::{NodeName, SiteName, hostlist};
 use azslurm_ledger::{Event, LedgerError};
 use azslurm_program::exit::Stop;
 use azslurm_program::facts::USAGES_TRUSTED;
@@ -13,6 +15,9 @@ use azslurm_program::sight::Seen;
 use azslurm_program::{Session, holds, now};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+
+/// Names that one error lists: a screen of blocks helps nobody.
+const LISTED_MAX: usize = 12;
 
 /// A hold for people and machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,8 +97,8 @@ pub fn table(rows: &[Row]) -> String {
 /// A word that names no hold.
 #[derive(Debug, thiserror::Error)]
 enum HoldError {
-    #[error("there is no hold {0:?}; `azslurm-sync hold list` shows all")]
-    Absent(String),
+    #[error("there is no hold {found:?}; there are {known}; `azslurm-sync hold list` shows all")]
+    Absent { found: String, known: String },
     #[error(
         "{0:?} is no scope: node:NODE, sku-zone:SITE/ZONE/SKU, sku-site:SITE/SKU, \
          spot-zone:SITE/ZONE/SKU, spot-site:SITE/SKU, \
@@ -101,8 +106,10 @@ enum HoldError {
          block:BLOCK/SITE, subnet:SITE, image:REFERENCE, nodeset:NODESET or site:SITE"
     )]
     NotAScope(String),
-    #[error("{scope} names {found}, which the config does not have: {known}")]
-    NotInConfig { scope: String, found: String, known: String },
+    #[error("{scope} names node {node}, which is in no nodeset of the config: it has {known}")]
+    InNoNodeset { scope: String, node: NodeName, known: String },
+    #[error("{scope} names {kind} {found}, which the config does not have: it has {known}")]
+    NotInConfig { scope: String, kind: &'static str, found: String, known: String },
 }
 
 /// Ends holds: those of the scopes, or all. Refuses the whole request if one of them is not there.
@@ -117,7 +124,8 @@ pub fn clear(
     let named: Vec<&Hold> = known.iter().filter(is_named).collect();
     for scope in scopes.unwrap_or_default() {
         if !named.iter().any(|hold| hold.scope.to_string() == *scope) {
-            return Err(Stop::cannot_start(HoldError::Absent(scope.clone())));
+            let known = listed(&known.iter().map(|hold| hold.scope.to_string()).collect());
+            return Err(Stop::cannot_start(HoldError::Absent { found: scope.clone(), known }));
         }
     }
     if !is_dry_run {
@@ -143,7 +151,7 @@ pub fn add(
 ) -> Result<Row, Stop> {
     let scope: HoldScope =
         scope.parse().map_err(|_| Stop::cannot_start(HoldError::NotAScope(scope.to_owned())))?;
-    check(session, &scope).map_err(Stop::cannot_start)?;
+    check(&session.config, &scope).map_err(Stop::cannot_start)?;
     let at = now();
     let hold = Hold {
         scope,
@@ -165,42 +173,74 @@ pub fn add(
     Ok(row(&hold, None))
 }
 
-/// A hold that covers nothing would be a mistyped one.
-fn check(session: &Session, scope: &HoldScope) -> Result<(), HoldError> {
-    let config = &session.config;
-    let not = |found: String, known: Vec<String>| {
-        let known = format!("there are {}", known.join(", "));
-        Err(HoldError::NotInConfig { scope: scope.to_string(), found, known })
-    };
-    let site = |name: &azslurm_core::SiteName| match config.sites.contains_key(name) {
-        true => Ok(()),
-        false => {
-            not(format!("site {name}"), config.sites.keys().map(ToString::to_string).collect())
+/// A hold that covers nothing would be a mistyped one: every word of it must be in the config.
+fn check(config: &Config, scope: &HoldScope) -> Result<(), HoldError> {
+    let nodesets = || config.nodesets.iter();
+    let is_known = |kind: &'static str, found: String, known: BTreeSet<String>| {
+        if known.contains(&found) {
+            return Ok(());
         }
+        let known = listed(&known);
+        Err(HoldError::NotInConfig { scope: scope.to_string(), kind, found, known })
     };
-    let nodesets = || config.nodesets.keys().map(ToString::to_string).collect();
+    let names = || nodesets().map(|(name, _)| name.to_string()).collect();
+    let site = |name: &SiteName| {
+        let sites = config.sites.keys().map(ToString::to_string).collect();
+        is_known("site", name.to_string(), sites)
+    };
+    let size = |sku: &Sku| {
+        is_known("size", sku.to_string(), nodesets().map(|(_, set)| set.sku.to_string()).collect())
+    };
+    let zone = |zone: &Zone| {
+        let zones = nodesets().flat_map(|(_, set)| &set.zones).map(ToString::to_string);
+        is_known("zone", zone.to_string(), zones.collect())
+    };
+    let ground = |subscription: &str, region: &Region| {
+        let of_site = |site: &Site| format!("{}/{}", site.subscription, site.region);
+        let found = format!("{}/{region}", subscription.to_ascii_lowercase());
+        is_known("subscription and region", found, config.sites.values().map(of_site).collect())
+    };
     match scope {
-        HoldScope::Node(node) if config.nodeset_of(node).is_none() => {
-            not(format!("node {node}"), nodesets())
-        }
-        HoldScope::Nodeset(name) if !config.nodesets.contains_key(name) => {
-            not(format!("nodeset {name}"), nodesets())
-        }
-        HoldScope::Block(block, name) if config.nodesets.contains_key(block.nodeset()) => {
+        HoldScope::Node(node) if config.nodeset_of(node).is_some() => Ok(()),
+        HoldScope::Node(node) => Err(HoldError::InNoNodeset {
+            scope: scope.to_string(),
+            node: node.clone(),
+            known: listed(&names()),
+        }),
+        HoldScope::Nodeset(name) => is_known("nodeset", name.to_string(), names()),
+        HoldScope::Block(block, name) => {
+            let all = nodesets().flat_map(|(name, set)| {
+                set.blocks.iter().map(|number| BlockName::new(name.clone(), *number).to_string())
+            });
+            is_known("block", block.to_string(), all.collect())?;
             site(name)
         }
-        HoldScope::Block(block, _) => not(format!("block {block}"), nodesets()),
-        HoldScope::SkuZone(name, ..)
-        | HoldScope::SkuSite(name, _)
-        | HoldScope::SpotZone(name, ..)
-        | HoldScope::SpotSite(name, _)
-        | HoldScope::Subnet(name)
-        | HoldScope::Site(name) => site(name),
-        HoldScope::Node(_)
-        | HoldScope::Nodeset(_)
-        | HoldScope::Family { .. }
-        | HoldScope::SpotRegion(..)
-        | HoldScope::Image(_) => Ok(()),
+        HoldScope::SkuZone(name, at, sku) | HoldScope::SpotZone(name, at, sku) => {
+            site(name)?;
+            zone(at)?;
+            size(sku)
+        }
+        HoldScope::SkuSite(name, sku) | HoldScope::SpotSite(name, sku) => {
+            site(name)?;
+            size(sku)
+        }
+        HoldScope::Subnet(name) | HoldScope::Site(name) => site(name),
+        HoldScope::Family { subscription, region, .. }
+        | HoldScope::SpotRegion(subscription, region) => ground(subscription, region),
+        HoldScope::Image(image) => {
+            let images = nodesets().map(|(_, set)| set.image.reference_text()).collect();
+            is_known("image", image.clone(), images)
+        }
+    }
+}
+
+/// Names for an error, in one line.
+fn listed(names: &BTreeSet<String>) -> String {
+    let shown: Vec<&str> = names.iter().take(LISTED_MAX).map(String::as_str).collect();
+    match names.len().saturating_sub(LISTED_MAX) {
+        _ if names.is_empty() => "none".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

@@ -19,6 +19,23 @@ const POLL: Duration = Duration::from_millis(20);
 pub const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE5vIGtleSBpbiB0ZXN0cyBpcyBhIHNlY3JldCBrZXk= x";
 
+/// A second site, in another region of the same subscription.
+pub const NORTH: &str = "[site.north]\nsubscription = \"00000000-0000-0000-0000-000000000001\"\n\
+    region = \"northeurope\"\nresource_group = \"hpc-north\"\n\
+    subnet = \"/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net-north/\
+    providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute\"\n";
+
+/// The second site, and a nodeset with InfiniBand that goes on to it: `hb[1-nodes]` in blocks of
+/// `block_nodes`.
+pub fn infiniband(nodes: u32, block_nodes: u32) -> String {
+    format!(
+        "{NORTH}[nodeset.hb]\nnodes = \"hb[1-{nodes}]\"\nsites = [\"west\", \"north\"]\n\
+         spill = \"next-site\"\nsku = \"Standard_HB120rs_v3\"\ninterconnect = \"infiniband\"\n\
+         block_nodes = {block_nodes}\nimage = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\n\
+         ssh_public_key = \"{KEY}\"\n"
+    )
+}
+
 pub struct Bench {
     pub dir: tempfile::TempDir,
     pub emulator: EmulatorClient,
@@ -124,6 +141,27 @@ ssh_public_key = "{KEY}"
 
     pub fn run(&self, name: &str, arguments: &[&str]) -> Output {
         self.command(name).args(arguments).output().unwrap()
+    }
+
+    /// Writes a resume file as slurmctld does: one job of all `nodes`.
+    pub fn resume_file(&self, nodes: &str) -> PathBuf {
+        let path = self.dir.path().join("resume.json");
+        let job = serde_json::json!({ "job_id": 7, "nodes_resume": nodes, "nodes_alloc": nodes });
+        let file = serde_json::json!({ "all_nodes_resume": nodes, "jobs": [job] });
+        fs::write(&path, file.to_string()).unwrap();
+        path
+    }
+
+    /// Asks for `nodes`, which one job wants together.
+    pub fn resume_gang(&self, nodes: &str) -> Output {
+        let mut command = self.command("azslurm-resume");
+        command.env("SLURM_RESUME_FILE", self.resume_file(nodes)).arg(nodes).output().unwrap()
+    }
+
+    /// The emulator's log of calls, in the order of their answers.
+    pub fn log_of_calls(&self) -> Vec<serde_json::Value> {
+        let mut log = self.emulator.log(0).unwrap();
+        serde_json::from_value(log["entries"].take()).unwrap()
     }
 
     /// Waits until the attempts of the ledger are as wanted, and returns them.

@@ -6,5 +6,7 @@
 mod bad_input;
 mod bench;
 mod budgets;
+mod failover;
 mod refusals;
 mod thousand;
+mod verbs;

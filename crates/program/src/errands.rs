@@ -261,7 +261,9 @@ impl Errands {
     async fn collect(&mut self, first: Said) -> Vec<Said> {
         let end = Instant::now() + BATCH_WAIT;
         let mut batch = vec![first];
-        while batch.len() < BATCH_MAX {
+        // The VMs of a block wait for its news: it is not kept waiting for others.
+        let is_urgent = |batch: &[Said]| matches!(batch.last(), Some(Said::Block(_)));
+        while batch.len() < BATCH_MAX && !is_urgent(&batch) {
             match timeout_at(end, self.first()).await {
                 Ok(Some(said)) => batch.push(said),
                 Ok(None) | Err(_) => break,

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::daemon::{Daemon, Guardian};
 use crate::emulator::EmulatorClient;
+use crate::gate::Gate;
 use crate::install::{self, PATH};
 use crate::interrupt::interrupted;
 use crate::ports::{self, Ports};
@@ -39,6 +40,7 @@ pub struct Cluster {
     dir: PathBuf,
     port: u16,
     emulator: Option<EmulatorClient>,
+    gate: Option<Gate>,
     daemons: Mutex<Daemons>,
     guardian: Mutex<Guardian>,
     keep: PathBuf,
@@ -62,12 +64,13 @@ impl Cluster {
         let keep = install::logs_dir()?.join(&spec.name);
         // First of all the guardian: from here on nothing can be left behind.
         let guardian = Guardian::start(&dir, &keep)?;
-        let ports = ports::take(spec.nodes + 1)?;
+        let ports = ports::take(spec.nodes + 2)?;
         let mut cluster = Cluster {
             spec: spec.clone(),
             dir,
             port: ports.first,
             emulator: None,
+            gate: None,
             daemons: Mutex::default(),
             guardian: Mutex::new(guardian),
             keep,
@@ -119,6 +122,14 @@ impl Cluster {
     /// When the cluster was started with [`Programs::Fake`].
     pub fn emulator(&self) -> &EmulatorClient {
         self.emulator.as_ref().expect("a cluster with stand-in programs has no emulator")
+    }
+
+    /// The gate before Resource Manager.
+    ///
+    /// # Panics
+    /// When the cluster was not asked to have one.
+    pub fn gate(&self) -> &Gate {
+        self.gate.as_ref().expect("ClusterSpec::has_gate gives a cluster its gate")
     }
 
     /// slurmctld's process, while it runs.
@@ -234,15 +245,26 @@ impl Cluster {
         let emulator = EmulatorClient::from_ready_file(&ready)?;
         let host = install::host_name()?;
         let machine = self.machine(&host, programs)?;
-        let text = render::azslurm_toml(&self.spec, &machine, emulator.endpoints());
+        let gate = self.spec.has_gate.then(|| self.new_gate(&emulator)).transpose()?;
+        let azure = (emulator.endpoints(), gate.as_ref().map(Gate::url));
+        let text = render::azslurm_toml(&self.spec, &machine, azure);
         fs::write(self.config_path(), text)?;
         // The programs refuse a config that others may write.
         fs::set_permissions(self.config_path(), Permissions::from_mode(0o600))?;
         if let Some(user_data) = &self.spec.user_data {
             fs::write(self.dir.join("etc/user-data"), user_data)?;
         }
+        self.gate = gate;
         self.emulator = Some(emulator);
         Ok(())
+    }
+
+    fn new_gate(&self, emulator: &EmulatorClient) -> Result<Gate> {
+        let arm = &emulator.endpoints().arm_https;
+        let target = arm.strip_prefix("https://").unwrap_or(arm).parse();
+        // Behind the ports of slurmctld and of the nodes.
+        let port = self.port + u16::try_from(self.spec.nodes)? + 1;
+        Gate::new(port, target.with_context(|| format!("the emulator's address {arm}"))?)
     }
 
     fn write_slurm_conf(&self, programs: &[PathBuf; 3]) -> Result<()> {

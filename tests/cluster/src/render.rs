@@ -86,7 +86,12 @@ fn with_extra(text: &str, extra: &[String]) -> String {
 }
 
 /// azslurm.toml. It stands beside slurm.conf, where the programs look when slurmctld starts them.
-pub(crate) fn azslurm_toml(spec: &ClusterSpec, machine: &Machine<'_>, azure: &Endpoints) -> String {
+/// With a gate Resource Manager is where the gate is; tokens are for the emulator all the same.
+pub(crate) fn azslurm_toml(
+    spec: &ClusterSpec,
+    machine: &Machine<'_>,
+    (azure, gate): (&Endpoints, Option<String>),
+) -> String {
     let dir = machine.dir.display();
     let user_data = spec.user_data.as_ref();
     let user_data = user_data.map(|_| format!("user_data_file = \"{dir}/etc/user-data\""));
@@ -103,8 +108,9 @@ pub(crate) fn azslurm_toml(spec: &ClusterSpec, machine: &Machine<'_>, azure: &En
             ("resume_timeout", seconds(spec.resume_timeout)),
             ("level", spec.log_level.clone()),
             ("authority", azure.authority.clone()),
-            ("arm", azure.arm_https.clone()),
-            ("graph", azure.resource_graph.clone()),
+            ("audience", azure.arm_https.clone()),
+            ("arm", gate.clone().unwrap_or_else(|| azure.arm_https.clone())),
+            ("graph", gate.unwrap_or_else(|| azure.resource_graph.clone())),
             ("imds", azure.imds.clone()),
             ("subscription", SUBSCRIPTION.to_owned()),
             ("prefix", spec.prefix.clone()),

@@ -44,6 +44,8 @@ pub struct ClusterSpec {
     pub emulator_config: Option<String>,
     /// Further arguments of the emulator, such as `--time-scale 10`.
     pub emulator_args: Vec<String>,
+    /// Whether the programs reach Resource Manager through a gate that can be shut.
+    pub has_gate: bool,
     /// Who acts on slurmctld's wishes.
     pub programs: Programs,
 }
@@ -71,6 +73,7 @@ impl Default for ClusterSpec {
             log_level: "debug".to_owned(),
             emulator_config: None,
             emulator_args: Vec::new(),
+            has_gate: false,
             programs: Programs::Azslurm,
         }
     }
