@@ -1,6 +1,6 @@
 //! Doing what was decided, under leases, through the halves of resume and suspend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::NodeName;
 use azslurm_core::attempt::{Attempt, Change, EndReason};
@@ -25,7 +25,8 @@ pub fn take(
 ) -> Result<Vec<NodeName>, LedgerError> {
     let touched: Vec<&Decided> = decided.iter().filter(|one| one.touches_azure()).collect();
     let passed_over = session.ledger.write(|writer| {
-        let changed = changed(writer, seen, &touched)?;
+        let nodes = touched.iter().map(|one| one.node.clone()).collect();
+        let changed = changed(writer, seen, &nodes)?;
         for decided in touched.iter().filter(|one| !changed.contains(&one.node)) {
             if let Some(lease) = lease(writer, holder, &decided.node)? {
                 write_deletions(writer, &lease, decided)?;
@@ -48,12 +49,12 @@ pub fn take(
 
 /// Nodes whose lease or attempts are not as they were observed: whoever changes an attempt has a
 /// lease, and a lease that changes hands grows in generation.
-fn changed(
+pub(crate) fn changed(
     reader: &Reader,
     seen: &Observation,
-    touched: &[&Decided],
+    nodes: &BTreeSet<NodeName>,
 ) -> Result<Vec<NodeName>, LedgerError> {
-    let nodes: Vec<NodeName> = touched.iter().map(|one| one.node.clone()).collect();
+    let nodes: Vec<NodeName> = nodes.iter().cloned().collect();
     let leases: BTreeMap<NodeName, LeaseRow> =
         reader.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
     let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
@@ -68,7 +69,7 @@ fn changed(
     Ok(nodes.into_iter().filter(is_changed).collect())
 }
 
-fn lease(
+pub(crate) fn lease(
     writer: &mut Writer<'_>,
     holder: &Holder,
     node: &NodeName,

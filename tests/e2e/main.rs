@@ -7,6 +7,7 @@ mod batch;
 mod blocks;
 mod cancel;
 mod killed;
+mod orphans;
 mod partial;
 mod reconfigure;
 mod story;

@@ -411,6 +411,7 @@ pub fn matrix() -> String {
             lines.extend(matrix_of_nodes(slurm, lease));
         }
     }
+    lines.extend(crate::orphan::matrix());
     lines.push(String::new());
     lines.join("\n")
 }
