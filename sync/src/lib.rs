@@ -10,12 +10,13 @@
 //! waits for and nobody makes, refused nodes whose hold is over. It does not retry inside a pass;
 //! the next pass is the retry.
 //!
-//! Evictions, network cards and disks without a VM, and the daemon itself come with later work
-//! (ARCHITECTURE.md).
+//! Scheduled events, network cards and disks without a VM, and the daemon itself come with later
+//! work (ARCHITECTURE.md).
 
 pub mod act;
 pub mod cli;
 pub mod hold;
+pub mod lost;
 pub mod observe;
 pub mod orphans;
 pub mod pass;

@@ -17,6 +17,7 @@ use azslurm_resume::drive::Orders;
 use tokio::time::Instant;
 
 use crate::act;
+use crate::lost;
 use crate::observe::{Observation, observe};
 use crate::orphans::{self, Orphan, Taken};
 use crate::report::{Line, Report};
@@ -97,11 +98,15 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     let mut taken = Taken::default();
     if !options.dry_run {
         taken = orphans::take(session, (&seen, &found), options.force).await?;
-        if taken.adopted + taken.doomed > 0 {
+        let lost = lost::take(session, &seen, &listing).await?;
+        if taken.adopted + taken.doomed + lost > 0 {
             seen = observe(session).await.map_err(Stop::failed)?;
         }
     }
     let decided = decide(session, &seen);
+    if !options.dry_run {
+        act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
+    }
     let mut report = report_of(&seen, &decided);
     report.dry_run = options.dry_run;
     report.orphans = found.iter().map(orphan_line).collect();

@@ -6,6 +6,7 @@ mod array;
 mod batch;
 mod blocks;
 mod cancel;
+mod evicted;
 mod killed;
 mod orphans;
 mod partial;

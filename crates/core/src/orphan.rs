@@ -65,11 +65,19 @@ pub fn decide_orphan(
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
         SlurmView::Up | SlurmView::Down => match standing {
             Standing::Wanted => (A::Leave, R::WhichVmIsNotKnown),
-            Standing::Nothing | Standing::Dying | Standing::Gone => (A::Adopt, R::NodeIsUp),
+            Standing::Nothing
+            | Standing::Dying
+            | Standing::Gone
+            | Standing::Lost
+            | Standing::LostGone => (A::Adopt, R::NodeIsUp),
         },
         SlurmView::Booting => match standing {
             Standing::Wanted => delete(R::Superseded),
-            Standing::Nothing | Standing::Dying | Standing::Gone => (A::Adopt, R::NodeIsBooting),
+            Standing::Nothing
+            | Standing::Dying
+            | Standing::Gone
+            | Standing::Lost
+            | Standing::LostGone => (A::Adopt, R::NodeIsBooting),
         },
         SlurmView::Off
         | SlurmView::BootingRefused
