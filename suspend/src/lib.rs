@@ -15,4 +15,4 @@ pub mod delete;
 pub mod drive;
 pub mod front;
 pub mod program;
-mod search;
+pub mod search;

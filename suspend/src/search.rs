@@ -44,7 +44,7 @@ async fn found(
     let mut found = Vec::new();
     let mut looks = JoinSet::new();
     for row in find(session, nodes).await {
-        let Some(attempt) = attempt_of(&session.config, &row, why) else { continue };
+        let Some(attempt) = to_delete(&session.config, &row, why) else { continue };
         match session.ledger.attempt(&attempt.is.vm)? {
             None => found.push(attempt),
             Some(known) if known.state.is_ended() => {
@@ -101,9 +101,19 @@ async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {
     rows
 }
 
-/// A VM that Resource Graph showed, as an attempt that is to be deleted; `None` if it is not whole
-/// enough to be ours.
-fn attempt_of(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
+fn to_delete(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
+    Some(doomed(attempt_of(config, row)?, why))
+}
+
+/// The attempt as one that is to be deleted.
+pub fn doomed(attempt: Attempt, why: EndReason) -> Attempt {
+    let (state, at) = (AttemptState::DeleteIntended, now());
+    Attempt { state, why: Some(why), delete_intended_at: Some(at), ..attempt }
+}
+
+/// A VM that Resource Graph showed, as an attempt that runs; `None` if it is not whole enough to be
+/// ours.
+pub fn attempt_of(config: &Config, row: &VmRow) -> Option<Attempt> {
     let node = row.node.clone()?;
     let vm: VmName = row.name.parse().ok()?;
     let (named, attempt) = vm.split()?;
@@ -127,8 +137,8 @@ fn attempt_of(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
             body_hash: String::new(),
             jobs: Vec::new(),
         },
-        state: AttemptState::DeleteIntended,
-        why: Some(why),
+        state: AttemptState::Running,
+        why: None,
         says: None,
         operation: None,
         request_id: None,
@@ -137,7 +147,7 @@ fn attempt_of(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {
         settles_at: at,
         accepted_at: Some(attempt.began_at()),
         running_at: None,
-        delete_intended_at: Some(at),
+        delete_intended_at: None,
         ended_at: None,
         changed_at: at,
     })

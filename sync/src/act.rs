@@ -1,10 +1,10 @@
 //! Doing what was decided, under leases, through the halves of resume and suspend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::NodeName;
 use azslurm_core::attempt::{Attempt, Change, EndReason};
-use azslurm_core::decide::{AttemptAction, NodeAction};
+use azslurm_core::decide::{AttemptAction, NodeAction, NodeReason, Standing};
 use azslurm_ledger::{Holder, Lease, LeaseAsk, LeaseRow, LedgerError, Reader, Take, Writer};
 use azslurm_program::errands::LEASE_FOR;
 use azslurm_program::{Session, now};
@@ -25,7 +25,8 @@ pub fn take(
 ) -> Result<Vec<NodeName>, LedgerError> {
     let touched: Vec<&Decided> = decided.iter().filter(|one| one.touches_azure()).collect();
     let passed_over = session.ledger.write(|writer| {
-        let changed = changed(writer, seen, &touched)?;
+        let nodes = touched.iter().map(|one| one.node.clone()).collect();
+        let changed = changed(writer, seen, &nodes)?;
         for decided in touched.iter().filter(|one| !changed.contains(&one.node)) {
             if let Some(lease) = lease(writer, holder, &decided.node)? {
                 write_deletions(writer, &lease, decided)?;
@@ -48,12 +49,12 @@ pub fn take(
 
 /// Nodes whose lease or attempts are not as they were observed: whoever changes an attempt has a
 /// lease, and a lease that changes hands grows in generation.
-fn changed(
+pub(crate) fn changed(
     reader: &Reader,
     seen: &Observation,
-    touched: &[&Decided],
+    nodes: &BTreeSet<NodeName>,
 ) -> Result<Vec<NodeName>, LedgerError> {
-    let nodes: Vec<NodeName> = touched.iter().map(|one| one.node.clone()).collect();
+    let nodes: Vec<NodeName> = nodes.iter().cloned().collect();
     let leases: BTreeMap<NodeName, LeaseRow> =
         reader.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
     let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
@@ -68,7 +69,7 @@ fn changed(
     Ok(nodes.into_iter().filter(is_changed).collect())
 }
 
-fn lease(
+pub(crate) fn lease(
     writer: &mut Writer<'_>,
     holder: &Holder,
     node: &NodeName,
@@ -102,9 +103,56 @@ pub async fn tell(session: &mut Session, decided: &[Decided]) -> Result<(), Ledg
     let refused = with(NodeAction::Refuse).into_iter().collect();
     azslurm_resume::tell::refused(session, (&refused, false)).await?;
     say(session, &with(NodeAction::Return), (NodeVerb::Resume, None)).await;
+    let mut over = with(NodeAction::PowerDown);
+    let lost = lost(session, decided)?;
+    over.retain(|node| !decided.iter().any(|d| d.node == *node && is_lost(d)));
     let text = reason::reason("hold-over", "the node may be used again", None);
-    say(session, &with(NodeAction::PowerDown), (NodeVerb::PowerDownForce, Some(&text))).await;
+    say(session, &over, (NodeVerb::PowerDownForce, Some(&text))).await;
+    give_back(session, &lost).await;
     Ok(())
+}
+
+/// Tells slurmctld at once of nodes that have lost their VMs: their jobs are requeued, and
+/// SuspendProgram is called for them.
+pub async fn tell_lost(session: &Session, decided: &[Decided]) -> Result<(), LedgerError> {
+    let lost = lost(session, decided)?;
+    give_back(session, &lost).await;
+    Ok(())
+}
+
+fn is_lost(decided: &Decided) -> bool {
+    (decided.node_action, decided.node_reason) == (NodeAction::PowerDown, NodeReason::VmIsLost)
+}
+
+/// Nodes that have lost their VMs, by the reason that slurmctld is given. The ledger is read once
+/// more, after slurmctld called them up: a VM that was asked for since then would be there.
+fn lost(
+    session: &Session,
+    decided: &[Decided],
+) -> Result<BTreeMap<String, Vec<NodeName>>, LedgerError> {
+    let nodes: Vec<NodeName> =
+        decided.iter().filter(|one| is_lost(one)).map(|one| one.node.clone()).collect();
+    let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
+    for attempt in session.ledger.attempts_of(&nodes)? {
+        attempts.entry(attempt.is.node.clone()).or_default().push(attempt);
+    }
+    let mut lost: BTreeMap<String, Vec<NodeName>> = BTreeMap::new();
+    for (node, attempts) in attempts {
+        let standing = Standing::of(attempts.iter().map(|attempt| (attempt.state, attempt.why)));
+        if !matches!(standing, Standing::Lost | Standing::LostGone) {
+            continue;
+        }
+        let says = attempts.iter().rev().find_map(|attempt| attempt.says.as_ref());
+        let text = says.map_or("its VM is not there any more", |says| says.text.as_str());
+        lost.entry(reason::reason("evicted", text, None)).or_default().push(node);
+    }
+    Ok(lost)
+}
+
+async fn give_back(session: &Session, lost: &BTreeMap<String, Vec<NodeName>>) {
+    for (reason, nodes) in lost {
+        say(session, nodes, (NodeVerb::PowerDownForce, Some(reason))).await;
+    }
 }
 
 async fn say(session: &Session, nodes: &[NodeName], (verb, reason): (NodeVerb, Option<&str>)) {

@@ -47,6 +47,10 @@ enum Verb {
         /// Follow what is under way for so many seconds
         #[arg(long, value_name = "SECONDS", default_value_t = WAIT_SECONDS)]
         wait: u64,
+        /// Delete every VM of ours that is in no ledger and that nobody waits for, however many
+        /// there are; without it one pass deletes twenty
+        #[arg(long)]
+        force: bool,
     },
     /// What a resume of these nodes would do, and why each place is chosen or passed over; nothing
     /// is asked of Azure and nothing is changed
@@ -145,10 +149,10 @@ const WAIT_SECONDS: u64 = 60;
 pub fn run(arguments: Arguments) -> Result<u8, Stop> {
     let Arguments { config, json, verb } = arguments;
     let config = config.as_deref();
-    match verb.unwrap_or(Verb::Pass { dry_run: false, wait: WAIT_SECONDS }) {
-        Verb::Pass { dry_run, wait } => {
+    match verb.unwrap_or(Verb::Pass { dry_run: false, wait: WAIT_SECONDS, force: false }) {
+        Verb::Pass { dry_run, wait, force } => {
             let mut session = Session::open(PROGRAM, config)?;
-            let options = Options { dry_run, wait: Duration::from_secs(wait) };
+            let options = Options { dry_run, wait: Duration::from_secs(wait), force };
             let report = driver::block_on(pass(&mut session, options))??;
             show(json, &report, || report.text())?;
             Ok(if report.is_good() { exit::DONE } else { exit::FAILED })

@@ -1,7 +1,7 @@
 //! azslurm-sync: makes Slurm, Azure and the ledger agree again.
 //!
 //! ```text
-//! pass = observe (ledger, then slurmctld) ─► decide (core, pure)
+//! pass = observe (Azure, then the ledger, then slurmctld) ─► decide (core, pure)
 //!        ─► act (the halves of resume and suspend) ─► report
 //! ```
 //!
@@ -10,13 +10,15 @@
 //! waits for and nobody makes, refused nodes whose hold is over. It does not retry inside a pass;
 //! the next pass is the retry.
 //!
-//! Finding VMs that the ledger does not know, evictions, and the daemon itself come with later work
-//! (ARCHITECTURE.md).
+//! Scheduled events, network cards and disks without a VM, and the daemon itself come with later
+//! work (ARCHITECTURE.md).
 
 pub mod act;
 pub mod cli;
 pub mod hold;
+pub mod lost;
 pub mod observe;
+pub mod orphans;
 pub mod pass;
 pub mod plan;
 pub mod report;

@@ -76,7 +76,7 @@ impl Observation {
 
     /// What stands in the ledger for a node.
     pub fn standing(&self, node: &NodeName) -> Standing {
-        Standing::of(self.attempts_of(node).iter().map(|attempt| attempt.state))
+        Standing::of(self.attempts_of(node).iter().map(|attempt| (attempt.state, attempt.why)))
     }
 
     /// A node's attempts.

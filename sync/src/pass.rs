@@ -17,7 +17,9 @@ use azslurm_resume::drive::Orders;
 use tokio::time::Instant;
 
 use crate::act;
+use crate::lost;
 use crate::observe::{Observation, observe};
+use crate::orphans::{self, Orphan, Taken};
 use crate::report::{Line, Report};
 
 /// Attempts that ended this long ago are forgotten, but never a node's newest.
@@ -58,6 +60,8 @@ pub struct Options {
     pub dry_run: bool,
     /// How long to follow what is under way.
     pub wait: Duration,
+    /// Delete all orphans, however many there are.
+    pub force: bool,
 }
 
 /// Decides about everything that was observed, in the order of the nodes' names.
@@ -87,10 +91,27 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
 
 /// Observes, decides, acts, and says what it did.
 pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Stop> {
-    let seen = observe(session).await.map_err(Stop::failed)?;
+    // Azure first: what it lists and the ledger does not know then, nobody has just begun.
+    let listing = orphans::list(session).await;
+    let mut seen = observe(session).await.map_err(Stop::failed)?;
+    let found = orphans::decide(session, &seen, &listing);
+    let mut taken = Taken::default();
+    if !options.dry_run {
+        taken = orphans::take(session, (&seen, &found), options.force).await?;
+        let lost = lost::take(session, &seen, &listing).await?;
+        if taken.adopted + taken.doomed + lost > 0 {
+            seen = observe(session).await.map_err(Stop::failed)?;
+        }
+    }
     let decided = decide(session, &seen);
+    if !options.dry_run {
+        act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
+    }
     let mut report = report_of(&seen, &decided);
     report.dry_run = options.dry_run;
+    report.orphans = found.iter().map(orphan_line).collect();
+    report.orphans_left = taken.beyond;
+    report.azure_incomplete = listing.incomplete;
     if options.dry_run {
         return Ok(report);
     }
@@ -229,6 +250,17 @@ fn report_of(seen: &Observation, decided: &[Decided]) -> Report {
         slurm_unknown: seen.slurm.as_ref().err().cloned(),
         lines,
         ..Report::default()
+    }
+}
+
+fn orphan_line(orphan: &Orphan) -> Line {
+    Line {
+        node: orphan.node.clone(),
+        vm: Some(orphan.vm.clone()),
+        slurm: String::new(),
+        ledger: "unknown".to_owned(),
+        action: format!("{:?}", orphan.action),
+        reason: format!("{:?}", orphan.reason),
     }
 }
 

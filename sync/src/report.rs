@@ -34,6 +34,12 @@ pub struct Report {
     pub slurm_unknown: Option<String>,
     /// Why Azure could not be spoken to at all, if so.
     pub azure_unknown: Option<String>,
+    /// What Azure did not list, and why: VMs of it that nobody knows are not found now.
+    pub azure_incomplete: Vec<String>,
+    /// VMs with our tags that the ledger does not know, or takes for ended.
+    pub orphans: Vec<Line>,
+    /// Orphans that are to be deleted and are left to the next pass.
+    pub orphans_left: usize,
     /// The decisions.
     pub lines: Vec<Line>,
     /// What came of them in Azure.
@@ -50,6 +56,8 @@ impl Report {
         let Driven { failed, undeleted, .. } = self.driven;
         self.slurm_unknown.is_none()
             && self.azure_unknown.is_none()
+            && self.azure_incomplete.is_empty()
+            && self.orphans_left == 0
             && failed == 0
             && undeleted == 0
     }
@@ -62,6 +70,20 @@ impl Report {
         }
         if let Some(why) = &self.azure_unknown {
             text += &format!("Azure could not be spoken to: {why}\n");
+        }
+        for why in &self.azure_incomplete {
+            text += &format!("not all VMs are known: {why}\n");
+        }
+        for Line { node, vm, action, reason, .. } in &self.orphans {
+            let vm = vm.as_ref().map_or("-", VmName::as_str);
+            text += &format!("{node:16} {vm:26} not in the ledger: {action}: {reason}\n");
+        }
+        if self.orphans_left > 0 {
+            text += &format!(
+                "{} more VMs that nobody waits for are left to the next pass; \
+                `azslurm-sync pass --force` deletes all at once\n",
+                self.orphans_left
+            );
         }
         for Line { node, vm, slurm, ledger, action, reason } in &self.lines {
             let vm = vm.as_ref().map_or("-", VmName::as_str);

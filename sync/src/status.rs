@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use azslurm_azure::VmRow;
 use azslurm_core::attempt::Attempt;
 use azslurm_core::{NodeName, Timestamp, VmName};
-use azslurm_program::exit::{Stop, chain_of};
+use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::observe::{Observation, observe};
+use crate::orphans::{Listing, list};
 
 /// One VM of a node, or the node without one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,40 +51,15 @@ pub struct Status {
 
 /// Asks all three. What cannot be asked is named in `unknown` and left empty.
 pub async fn status(session: &mut Session, only: Option<&[NodeName]>) -> Result<Status, Stop> {
+    let Listing { vms: azure, incomplete } = list(session).await;
     let seen = observe(session).await.map_err(Stop::failed)?;
-    let mut unknown: Vec<String> =
-        seen.slurm.as_ref().err().map(|why| format!("slurmctld: {why}")).into_iter().collect();
-    let azure = ask_azure(session, &mut unknown).await;
+    let slurm = seen.slurm.as_ref().err().map(|why| format!("slurmctld: {why}"));
+    let unknown: Vec<String> = slurm.into_iter().chain(incomplete).collect();
     let mut nodes = seen.nodes(session);
     nodes.extend(azure.values().filter_map(|row| row.node.clone()));
     nodes.retain(|node| only.is_none_or(|only| only.contains(node)));
     let rows = nodes.iter().flat_map(|node| rows_of(node, &seen, &azure)).collect();
     Ok(Status { at: now().to_string(), unknown, rows })
-}
-
-async fn ask_azure(session: &mut Session, unknown: &mut Vec<String>) -> BTreeMap<String, VmRow> {
-    let mut found = BTreeMap::new();
-    if let Err(stop) = session.connect() {
-        unknown.push(format!("azure: {}", stop.text()));
-        return found;
-    }
-    for (_, arm, sites) in session.clients.doors() {
-        let names: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
-        let subscriptions = session.subscriptions_of(&sites);
-        match arm.query_vms(&subscriptions, &session.config.cluster, None).await {
-            Ok(listing) => {
-                let why = listing.incomplete_because;
-                unknown.extend(why.map(|why| format!("azure ({}): {why}", names.join(", "))));
-                found.extend(
-                    listing.items.into_iter().map(|row| (row.name.to_ascii_lowercase(), row)),
-                );
-            }
-            Err(error) => {
-                unknown.push(format!("azure ({}): {}", names.join(", "), chain_of(&error)));
-            }
-        }
-    }
-    found
 }
 
 fn rows_of(node: &NodeName, seen: &Observation, azure: &BTreeMap<String, VmRow>) -> Vec<Row> {

@@ -6,7 +6,7 @@
 //! waits for.
 
 use crate::Timestamp;
-use crate::attempt::AttemptState;
+use crate::attempt::{AttemptState, EndReason};
 use crate::node::{NodeBase, NodeFlag, NodeState};
 
 /// A node as slurmctld sees it, reduced to what decisions need.
@@ -256,32 +256,53 @@ pub enum Standing {
     Dying,
     /// Its last VM was deleted, and that is confirmed.
     Gone,
+    /// No VM is wanted: Azure took the last one (or it was not there any more), and what is left of
+    /// it is being deleted.
+    Lost,
+    /// As `Lost`, and confirmed gone.
+    LostGone,
 }
 
 impl Standing {
     /// Every standing.
-    pub const ALL: [Standing; 4] =
-        [Standing::Nothing, Standing::Wanted, Standing::Dying, Standing::Gone];
+    pub const ALL: [Standing; 6] = [
+        Standing::Nothing,
+        Standing::Wanted,
+        Standing::Dying,
+        Standing::Gone,
+        Standing::Lost,
+        Standing::LostGone,
+    ];
 
-    /// Reduces the states of a node's attempts, in any order.
-    pub fn of(states: impl IntoIterator<Item = AttemptState>) -> Standing {
-        let mut standing = Standing::Nothing;
-        for state in states {
-            let this = match state {
-                AttemptState::Intended | AttemptState::Accepted | AttemptState::Running => {
-                    return Standing::Wanted;
+    /// Reduces a node's attempts, in any order: the state of each, and why it ends.
+    pub fn of(attempts: impl IntoIterator<Item = (AttemptState, Option<EndReason>)>) -> Standing {
+        let one = |(state, why): (AttemptState, Option<EndReason>)| {
+            let is_lost = why == Some(EndReason::Evicted);
+            match (state, is_lost) {
+                (AttemptState::Intended | AttemptState::Accepted | AttemptState::Running, _) => {
+                    Standing::Wanted
                 }
-                AttemptState::DeleteIntended | AttemptState::Deleting => Standing::Dying,
-                AttemptState::Gone => Standing::Gone,
-                AttemptState::Refused => Standing::Nothing,
-            };
-            let is_stronger = matches!(
-                (standing, this),
-                (Standing::Nothing, _) | (Standing::Gone, Standing::Dying)
-            );
-            standing = if is_stronger { this } else { standing };
+                (AttemptState::DeleteIntended | AttemptState::Deleting, false) => Standing::Dying,
+                (AttemptState::DeleteIntended | AttemptState::Deleting, true) => Standing::Lost,
+                (AttemptState::Gone, false) => Standing::Gone,
+                (AttemptState::Gone, true) => Standing::LostGone,
+                (AttemptState::Refused, _) => Standing::Nothing,
+            }
+        };
+        let standings = attempts.into_iter().map(one);
+        standings.max_by_key(|standing| standing.strength()).unwrap_or(Standing::Nothing)
+    }
+
+    /// The liveliest attempt stands for the node.
+    fn strength(self) -> u8 {
+        match self {
+            Standing::Nothing => 0,
+            Standing::Gone => 1,
+            Standing::LostGone => 2,
+            Standing::Dying => 3,
+            Standing::Lost => 4,
+            Standing::Wanted => 5,
         }
-        standing
     }
 }
 
@@ -294,7 +315,8 @@ pub enum NodeAction {
     Resume,
     /// Tell slurmctld that the node cannot come now.
     Refuse,
-    /// `state=power_down_force`: ends POWERING_UP of a refused node whose hold is over.
+    /// `state=power_down_force`: ends POWERING_UP of a refused node whose hold is over, and gives
+    /// back a node that has lost its VM, with its jobs requeued.
     PowerDown,
     /// `state=resume`: the node is usable at once.
     Return,
@@ -321,6 +343,8 @@ pub enum NodeReason {
     VmIsGone,
     /// Its VM is not gone yet.
     VmIsDying,
+    /// Azure took the VM that the node runs on, or it is not there any more.
+    VmIsLost,
     /// slurmctld has not finished with a job that ran on it.
     JobIsCompleting,
     /// A person has set it so.
@@ -348,40 +372,86 @@ pub fn decide_node(
         SlurmView::BootingByPerson | SlurmView::OffByPerson | SlurmView::PoweringDownByPerson => {
             (A::Leave, R::PersonDecides)
         }
-        SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Up | SlurmView::Down => {
-            (A::Leave, R::Agreement)
-        }
-        SlurmView::Booting => match (standing, is_held) {
-            (Standing::Wanted, _) => (A::Leave, R::Agreement),
-            (Standing::Nothing | Standing::Dying | Standing::Gone, true) => {
-                (A::Refuse, R::EveryPlaceIsHeld)
-            }
-            // An old VM that is still dying does not stand in the way: the new one has another
-            // name.
-            (Standing::Nothing | Standing::Dying | Standing::Gone, false) => {
-                (A::Resume, R::ResumeWasLost)
+        SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Down => (A::Leave, R::Agreement),
+        SlurmView::Up => match standing {
+            Standing::Lost | Standing::LostGone => (A::PowerDown, R::VmIsLost),
+            // Nothing in the ledger says nothing about Azure; a deletion that was decided while
+            // the node is up is somebody's who has just told slurmctld.
+            Standing::Nothing | Standing::Wanted | Standing::Dying | Standing::Gone => {
+                (A::Leave, R::Agreement)
             }
         },
-        SlurmView::BootingRefused => match (standing, is_held) {
-            (Standing::Wanted, _) => (A::Leave, R::VmIsDying),
-            (Standing::Nothing | Standing::Dying | Standing::Gone, true) => {
-                (A::Leave, R::HoldLasts)
-            }
-            (Standing::Dying, false) => (A::Leave, R::VmIsDying),
-            (Standing::Nothing | Standing::Gone, false) => (A::PowerDown, R::HoldIsOver),
-        },
-        SlurmView::OffFailed => match (standing, is_held) {
-            (Standing::Wanted | Standing::Dying, _) => (A::Leave, R::VmIsDying),
-            (Standing::Nothing | Standing::Gone, true) => (A::Leave, R::HoldLasts),
-            (Standing::Nothing | Standing::Gone, false) => (A::Return, R::HoldIsOver),
-        },
+        SlurmView::Booting => decide_booting(standing, is_held),
+        SlurmView::BootingRefused => decide_refused(standing, is_held),
+        SlurmView::OffFailed => decide_failed(standing, is_held),
         SlurmView::OffCompleting => (A::Leave, R::JobIsCompleting),
         SlurmView::PoweringDown => match standing {
-            Standing::Wanted | Standing::Dying => (A::Leave, R::VmIsDying),
+            Standing::Wanted | Standing::Dying | Standing::Lost => (A::Leave, R::VmIsDying),
             // Nothing in the ledger says nothing about Azure: SuspendTimeout is waited for.
             Standing::Nothing => (A::Leave, R::Agreement),
-            Standing::Gone => (A::Return, R::VmIsGone),
+            Standing::Gone | Standing::LostGone => (A::Return, R::VmIsGone),
         },
+    }
+}
+
+/// slurmctld waits for the node.
+fn decide_booting(standing: Standing, is_held: bool) -> (NodeAction, NodeReason) {
+    use NodeAction as A;
+    use NodeReason as R;
+    match (standing, is_held) {
+        (Standing::Wanted, _) => (A::Leave, R::Agreement),
+        (
+            Standing::Nothing
+            | Standing::Dying
+            | Standing::Gone
+            | Standing::Lost
+            | Standing::LostGone,
+            true,
+        ) => (A::Refuse, R::EveryPlaceIsHeld),
+        // An old VM that is still dying does not stand in the way: the new one has another
+        // name.
+        (
+            Standing::Nothing
+            | Standing::Dying
+            | Standing::Gone
+            | Standing::Lost
+            | Standing::LostGone,
+            false,
+        ) => (A::Resume, R::ResumeWasLost),
+    }
+}
+
+/// slurmctld was told that the node cannot come, and does not know yet that it is off.
+fn decide_refused(standing: Standing, is_held: bool) -> (NodeAction, NodeReason) {
+    use NodeAction as A;
+    use NodeReason as R;
+    match (standing, is_held) {
+        (Standing::Wanted, _) => (A::Leave, R::VmIsDying),
+        (
+            Standing::Nothing
+            | Standing::Dying
+            | Standing::Gone
+            | Standing::Lost
+            | Standing::LostGone,
+            true,
+        ) => (A::Leave, R::HoldLasts),
+        (Standing::Dying | Standing::Lost, false) => (A::Leave, R::VmIsDying),
+        (Standing::Nothing | Standing::Gone | Standing::LostGone, false) => {
+            (A::PowerDown, R::HoldIsOver)
+        }
+    }
+}
+
+/// The node is off and down by our word.
+fn decide_failed(standing: Standing, is_held: bool) -> (NodeAction, NodeReason) {
+    use NodeAction as A;
+    use NodeReason as R;
+    match (standing, is_held) {
+        (Standing::Wanted | Standing::Dying | Standing::Lost, _) => (A::Leave, R::VmIsDying),
+        (Standing::Nothing | Standing::Gone | Standing::LostGone, true) => (A::Leave, R::HoldLasts),
+        (Standing::Nothing | Standing::Gone | Standing::LostGone, false) => {
+            (A::Return, R::HoldIsOver)
+        }
     }
 }
 
@@ -411,6 +481,7 @@ pub fn matrix() -> String {
             lines.extend(matrix_of_nodes(slurm, lease));
         }
     }
+    lines.extend(crate::orphan::matrix());
     lines.push(String::new());
     lines.join("\n")
 }
@@ -477,6 +548,18 @@ mod tests {
             ("BLESSED+CLOUD", false, SlurmView::Unknown),
         ] {
             assert_eq!(view(state, is_ours), expected, "{state} {is_ours}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_up_is_given_back_only_when_its_vm_is_known_to_be_lost() {
+        for standing in Standing::ALL {
+            for slurm in [SlurmView::Up, SlurmView::Down] {
+                let (action, _) = decide_node(slurm, LeaseView::Free, standing, false);
+                let is_lost = matches!(standing, Standing::Lost | Standing::LostGone);
+                let given_back = action == NodeAction::PowerDown;
+                assert_eq!(given_back, is_lost && slurm == SlurmView::Up, "{slurm:?} {standing:?}");
+            }
         }
     }
 
@@ -552,9 +635,15 @@ mod tests {
     #[test]
     fn a_standing_names_the_liveliest_attempt() {
         use AttemptState as S;
-        assert_eq!(Standing::of([S::Gone, S::Running, S::Deleting]), Standing::Wanted);
-        assert_eq!(Standing::of([S::Gone, S::Deleting, S::Refused]), Standing::Dying);
-        assert_eq!(Standing::of([S::Refused, S::Gone]), Standing::Gone);
-        assert_eq!(Standing::of([S::Refused]), Standing::Nothing);
+        let of = |states: &[S]| Standing::of(states.iter().map(|state| (*state, None)));
+        assert_eq!(of(&[S::Gone, S::Running, S::Deleting]), Standing::Wanted);
+        assert_eq!(of(&[S::Gone, S::Deleting, S::Refused]), Standing::Dying);
+        assert_eq!(of(&[S::Refused, S::Gone]), Standing::Gone);
+        assert_eq!(of(&[S::Refused]), Standing::Nothing);
+        assert_eq!(of(&[]), Standing::Nothing);
+        let (lost, not) = (Some(EndReason::Evicted), Some(EndReason::Suspended));
+        assert_eq!(Standing::of([(S::Deleting, lost), (S::Gone, not)]), Standing::Lost);
+        assert_eq!(Standing::of([(S::Gone, lost), (S::Refused, None)]), Standing::LostGone);
+        assert_eq!(Standing::of([(S::Gone, lost), (S::Running, None)]), Standing::Wanted);
     }
 }

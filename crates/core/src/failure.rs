@@ -222,6 +222,8 @@ pub const CODE_NOT_RDMA: &str = "SkuHasNoInfiniBand";
 pub const CODE_NOT_OFFERED: &str = "SkuNotOffered";
 /// Our own code: another node of the same gang cannot come, so this one is of no use.
 pub const CODE_GANG: &str = "GangIncomplete";
+/// Our own code: Azure took a Spot VM back.
+pub const CODE_EVICTED: &str = "Evicted";
 /// Our own code: decided otherwise before it was sent. It says nothing about anything.
 pub const CODE_RECALLED: &str = "Recalled";
 

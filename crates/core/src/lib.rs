@@ -16,6 +16,7 @@ pub mod hold;
 pub mod hostlist;
 pub mod name;
 pub mod node;
+pub mod orphan;
 pub mod plan;
 pub mod secret;
 pub mod time;

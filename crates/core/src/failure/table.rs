@@ -100,7 +100,7 @@ type Row = (&'static str, Outcome, Reach, &'static str);
 
 /// Sorted by code without case. A star stands for any end, or any beginning, of a code; a row
 /// without a star goes before.
-const ROWS: [Row; 128] = [
+const ROWS: [Row; 129] = [
     ("*CountLimitReached", QUOTA, Reach::Site, "svc"),
     ("AllocationFailed", ROOM, Reach::Cluster, "F5"),
     ("AnotherOperationInProgress", CONFLICT, Reach::Vm, "F5"),
@@ -132,6 +132,7 @@ const ROWS: [Row; 128] = [
     ("DiskImageNotReady", CONFLICT, Reach::Image, "vm"),
     ("DiskPreparationError", FAULT, Reach::Vm, "vm"),
     ("DiskProcessingError", FAULT, Reach::Vm, "vm"),
+    (super::CODE_EVICTED, ROOM, Reach::SkuHere, "us"),
     ("EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines", PERSON, Reach::Nodeset, "F5"),
     ("ExpiredAuthenticationToken", PERSON, Reach::Site, "seen"),
     ("FailedIdentityOperation", PERSON, Reach::Nodeset, "seen"),
@@ -258,7 +259,7 @@ mod tests {
     /// minutes of the first hold and of the longest, and the codes.
     const MEANINGS: &str = "
         Capacity Cluster Elsewhere 10 120: AllocationFailed OverconstrainedAllocationRequest
-        Capacity SkuHere Elsewhere 10 120: ZonalAllocationFailed InsufficientCapacity \
+        Capacity SkuHere Elsewhere 10 120: ZonalAllocationFailed InsufficientCapacity Evicted \
             OverconstrainedZonalAllocationRequest
         Capacity Nodeset Elsewhere 60 240: SpotPriceGreaterThanProvidedMaxPrice
         Capacity Vm Elsewhere 0.5 5: GangIncomplete NoPlace

@@ -1,0 +1,163 @@
+//! VMs of ours that somebody took: evicted Spot VMs, and VMs that were deallocated or deleted
+//! without us. Seen in Azure's list, asked for one by one, and written into the ledger; what
+//! follows (slurmctld is told, the remains are deleted) is the pass's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use azslurm_azure::{Answer, Arm, Place, ProvisioningState, Vm, VmPower, VmRow};
+use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason};
+use azslurm_core::decide::{LeaseView, SlurmView};
+use azslurm_core::failure::{CODE_EVICTED, CODE_VANISHED, Moment, hold_of};
+use azslurm_core::hold::{Candidate, Hold};
+use azslurm_ledger::{Holder, LedgerError, Recorded};
+use azslurm_program::alive::Alive;
+use azslurm_program::exit::{Stop, chain_of};
+use azslurm_program::{Session, holds, now};
+use tokio::task::JoinSet;
+
+use crate::act;
+use crate::observe::Observation;
+use crate::orphans::Listing;
+
+/// Resource Graph lags by about a minute (FACTS §8): a VM that is missing from its list is asked
+/// for only when it should have been in it for twice that long.
+const LISTED_AFTER: Duration = Duration::from_secs(2 * 60);
+
+/// Asks Azure for every VM that seems lost, and writes what is lost. How many were.
+pub async fn take(
+    session: &mut Session,
+    seen: &Observation,
+    listing: &Listing,
+) -> Result<usize, Stop> {
+    let mut looks = JoinSet::new();
+    for attempt in suspects(session, seen, listing) {
+        if let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() {
+            looks.spawn(look(arm, attempt));
+        }
+    }
+    let lost: Vec<(Attempt, AzureSays)> = looks.join_all().await.into_iter().flatten().collect();
+    if lost.is_empty() {
+        return Ok(0);
+    }
+    let holder = Holder::new("azslurm-sync", now(), std::process::id());
+    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
+    let written = write(session, &holder, (seen, &lost)).map_err(Stop::failed)?;
+    session.end(&holder).map_err(Stop::failed)?;
+    drop(alive);
+    Ok(written)
+}
+
+/// VMs that should run, and of which the list says otherwise.
+fn suspects(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Attempt> {
+    let is_followed = |attempt: &&Attempt| {
+        let slurm = seen.slurm_view(&attempt.is.node);
+        let is_wanted = matches!(slurm, SlurmView::Up | SlurmView::Booting | SlurmView::Down);
+        attempt.state == AttemptState::Running
+            && is_wanted
+            && seen.lease_view(&attempt.is.node, session) == LeaseView::Free
+    };
+    let is_suspect = |attempt: &&Attempt| {
+        let row = listing.vms.get(&attempt.is.vm.as_str().to_ascii_lowercase());
+        row.map_or_else(|| is_missing(attempt, seen, listing), is_released_row)
+    };
+    let running = seen.attempts.values().flatten().filter(is_followed);
+    running.filter(is_suspect).cloned().collect()
+}
+
+/// An absence from a list that is not complete says nothing, and from one that lags little.
+fn is_missing(attempt: &Attempt, seen: &Observation, listing: &Listing) -> bool {
+    let known_since = attempt.running_at.or(attempt.accepted_at).unwrap_or(attempt.intended_at);
+    listing.incomplete.is_empty() && seen.at >= known_since.plus(LISTED_AFTER)
+}
+
+fn is_released_row(row: &VmRow) -> bool {
+    is_released(&row.provisioning_state, row.power.as_ref())
+}
+
+/// An eviction with the policy Deallocate leaves the model as it was: only the power state tells
+/// (FACTS §2).
+fn is_released(state: &ProvisioningState, power: Option<&VmPower>) -> bool {
+    let is_off = matches!(power, Some(VmPower::Deallocated | VmPower::Deallocating));
+    is_off || *state == ProvisioningState::Deleting
+}
+
+/// The attempt and what became of its VM, if Azure itself says that it does not run and will not.
+async fn look(arm: Arm, attempt: Attempt) -> Option<(Attempt, AzureSays)> {
+    let (node, vm) = (&attempt.is.node, &attempt.is.vm);
+    let reply = match arm.get_vm(&Place::from(&attempt.is.place), vm).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::warn!(%node, %vm, "cannot tell whether the VM runs: {}; the next pass asks \
+                again", chain_of(&error));
+            return None;
+        }
+    };
+    let found = match reply.answer {
+        Answer::Done(found) => found,
+        Answer::Refused(refusal) => {
+            tracing::warn!(%node, %vm, "cannot tell whether the VM runs: {}: {}; the next pass \
+                asks again", refusal.code, refusal.text);
+            return None;
+        }
+    };
+    let what = fate(found.as_ref())?;
+    let (code, who) = match attempt.is.is_spot {
+        true => (CODE_EVICTED, "Azure took the Spot VM back"),
+        false => (CODE_VANISHED, "somebody took the VM"),
+    };
+    let says = AzureSays {
+        code: code.to_owned(),
+        text: format!("{who}: {vm} {what}"),
+        request_id: reply.request_id,
+    };
+    Some((attempt, says))
+}
+
+/// What became of a VM that does not run any more; `None` if it does.
+fn fate(found: Option<&Vm>) -> Option<&'static str> {
+    match found {
+        None => Some("is not there any more"),
+        Some(vm) if vm.provisioning_state == ProvisioningState::Deleting => {
+            Some("is being deleted")
+        }
+        Some(vm) if is_released(&vm.provisioning_state, vm.power.as_ref()) => {
+            Some("is deallocated")
+        }
+        Some(_runs) => None,
+    }
+}
+
+fn write(
+    session: &mut Session,
+    holder: &Holder,
+    (seen, lost): (&Observation, &[(Attempt, AzureSays)]),
+) -> Result<usize, LedgerError> {
+    let facts = azslurm_program::facts::read(&session.ledger)?;
+    let config = session.config.clone();
+    let nodes: BTreeSet<_> = lost.iter().map(|(attempt, _)| attempt.is.node.clone()).collect();
+    session.ledger.write(|writer| {
+        let changed = act::changed(writer, seen, &nodes)?;
+        let mut written = 0;
+        for (attempt, says) in lost.iter().filter(|(one, _)| !changed.contains(&one.is.node)) {
+            let (node, vm) = (&attempt.is.node, &attempt.is.vm);
+            let Some(lease) = act::lease(writer, holder, node)? else { continue };
+            let change =
+                Change::DeleteIntended { why: EndReason::Evicted, says: Some(says.clone()) };
+            let Recorded::Done(_) = writer.record(&lease, vm, &change, now())? else { continue };
+            written += 1;
+            tracing::warn!(%node, %vm, site = %attempt.is.place.site, request_id = says.request_id,
+                "{}: slurmctld is told, its jobs are requeued, and what is left is deleted",
+                says.text);
+            let hold: Option<Hold> = Candidate::of(&attempt.is, (&config, &facts), |candidate| {
+                hold_of(Moment::Operation, says, candidate, now())
+            });
+            // A regular VM that somebody deleted says nothing about its place.
+            if let Some(hold) = hold.filter(|_| attempt.is.is_spot) {
+                let hold = holds::strike(writer, &hold, attempt.intended_at)?;
+                tracing::warn!(scope = %hold.scope, "held until {}", hold.until);
+            }
+        }
+        Ok(written)
+    })
+}

@@ -1,0 +1,239 @@
+//! VMs with our tags that the ledger does not know, or takes for ended: found in Azure's list,
+//! asked for one by one, and written into the ledger, as their node's VM or as one to be deleted.
+//!
+//! What follows is as for every other VM: the same pass sends the deletion.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use azslurm_azure::{Answer, Arm, Place, ProvisioningState, VmRow};
+use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
+use azslurm_core::orphan::{OrphanAction, OrphanReason, decide_orphan};
+use azslurm_core::{ClusterName, NodeName, VmName};
+use azslurm_ledger::{Holder, LedgerError, Recorded};
+use azslurm_program::alive::Alive;
+use azslurm_program::exit::{Stop, chain_of};
+use azslurm_program::{Session, now};
+use azslurm_suspend::search::{attempt_of, doomed};
+use tokio::task::JoinSet;
+
+use crate::act;
+use crate::observe::Observation;
+
+/// A VM is no orphan that is deleted before this: whoever makes it, with whatever ledger, has that
+/// long to say so.
+const YOUNG_FOR: Duration = Duration::from_secs(2 * 60);
+/// So many orphans are deleted by one pass at most, unless a person says otherwise: when everything
+/// looks like an orphan, something else is wrong.
+pub const DELETED_MAX: usize = 20;
+
+/// What Azure lists.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// VMs with the tags of this cluster, by name in lower case. Up to a minute old; what is absent
+    /// from it need not be absent.
+    pub vms: BTreeMap<String, VmRow>,
+    /// Why it is not complete, each with its sites.
+    pub incomplete: Vec<String>,
+}
+
+/// Lists the VMs of the cluster through every door.
+pub async fn list(session: &mut Session) -> Listing {
+    let mut listing = Listing::default();
+    if let Err(stop) = session.connect() {
+        listing.incomplete.push(format!("azure: {}", stop.text()));
+        return listing;
+    }
+    for (_, arm, sites) in session.clients.doors() {
+        let names: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
+        let names = names.join(", ");
+        let subscriptions = session.subscriptions_of(&sites);
+        let incomplete_because =
+            match arm.query_vms(&subscriptions, &session.config.cluster, None).await {
+                Ok(found) => {
+                    let by_name = |row: VmRow| (row.name.to_ascii_lowercase(), row);
+                    listing.vms.extend(found.items.into_iter().map(by_name));
+                    found.incomplete_because
+                }
+                Err(error) => Some(chain_of(&error)),
+            };
+        listing.incomplete.extend(incomplete_because.map(|why| format!("azure ({names}): {why}")));
+    }
+    listing
+}
+
+/// An orphan, and what is decided about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Orphan {
+    /// Its node.
+    pub node: NodeName,
+    /// Its name.
+    pub vm: VmName,
+    /// As the ledger would have it; `None` if its node or its site is not in the config.
+    pub attempt: Option<Attempt>,
+    /// What is done.
+    pub action: OrphanAction,
+    /// Why.
+    pub reason: OrphanReason,
+}
+
+/// Decides about every VM that is listed and not followed.
+pub fn decide(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Orphan> {
+    let known: BTreeSet<String> = seen
+        .attempts
+        .values()
+        .flatten()
+        .filter(|attempt| !attempt.state.is_ended())
+        .map(|attempt| attempt.is.vm.as_str().to_ascii_lowercase())
+        .collect();
+    let unknown = listing.vms.iter().filter(|(name, _)| !known.contains(*name));
+    let mut orphans: Vec<Orphan> =
+        unknown.filter_map(|(_, row)| decide_one(session, seen, row)).collect();
+    // Of several VMs of one node the newest is the node's.
+    orphans.sort_by(|a, b| (&a.node, &b.vm).cmp(&(&b.node, &a.vm)));
+    let mut adopted = BTreeSet::new();
+    for orphan in &mut orphans {
+        if orphan.action == OrphanAction::Adopt && !adopted.insert(orphan.node.clone()) {
+            (orphan.action, orphan.reason) = (OrphanAction::Leave, OrphanReason::WhichVmIsNotKnown);
+        }
+    }
+    orphans
+}
+
+fn decide_one(session: &Session, seen: &Observation, row: &VmRow) -> Option<Orphan> {
+    if row.provisioning_state == ProvisioningState::Deleting {
+        return None;
+    }
+    let vm: VmName = row.name.parse().ok()?;
+    let (node, id) = vm.split()?;
+    let attempt = attempt_of(&session.config, row);
+    let is_young = now() < id.began_at().plus(YOUNG_FOR);
+    let (slurm, lease) = (seen.slurm_view(&node), seen.lease_view(&node, session));
+    let (mut action, mut reason) = decide_orphan(slurm, lease, seen.standing(&node), is_young);
+    if attempt.is_none() {
+        (action, reason) = (OrphanAction::Leave, OrphanReason::NodeNotInSlurm);
+    }
+    let is_ended = seen.attempts_of(&node).iter().any(|attempt| attempt.is.vm == vm);
+    if is_ended && action == OrphanAction::Adopt {
+        (action, reason) = (OrphanAction::Leave, OrphanReason::NodeIsUp);
+    }
+    Some(Orphan { node, vm, attempt, action, reason })
+}
+
+/// What came of the orphans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Written as the VM of their node.
+    pub adopted: usize,
+    /// Written as to be deleted.
+    pub doomed: usize,
+    /// Not looked at, because the pass deletes no more.
+    pub beyond: usize,
+}
+
+/// Asks Azure for each orphan about which something is to be done, and writes those that are there.
+/// `has_no_limit`: a person has said that all may be deleted.
+pub async fn take(
+    session: &mut Session,
+    (seen, orphans): (&Observation, &[Orphan]),
+    has_no_limit: bool,
+) -> Result<Taken, Stop> {
+    let most = if has_no_limit { usize::MAX } else { DELETED_MAX };
+    let with = |action: OrphanAction| orphans.iter().filter(move |one| one.action == action);
+    let beyond = with(OrphanAction::Delete).count().saturating_sub(most);
+    if beyond > 0 {
+        tracing::error!(
+            "{} VMs with our tags are not in the ledger and nobody waits for them: \
+            {most} are deleted now and {beyond} are left. Look at `azslurm-sync pass --dry-run`; \
+            `azslurm-sync pass --force` deletes all",
+            most + beyond
+        );
+    }
+    let doomed_ones = with(OrphanAction::Delete).take(most);
+    let doomed_ones = doomed_ones.filter_map(|one| one.attempt.clone());
+    let doomed_ones = doomed_ones.map(|attempt| doomed(attempt, EndReason::Orphaned));
+    let adopted_ones = with(OrphanAction::Adopt).filter_map(|one| one.attempt.clone());
+    let mut looks = JoinSet::new();
+    for attempt in adopted_ones.chain(doomed_ones) {
+        if let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() {
+            looks.spawn(look(arm, attempt, session.config.cluster.clone()));
+        }
+    }
+    let there: Vec<Attempt> = looks.join_all().await.into_iter().flatten().collect();
+    if there.is_empty() {
+        return Ok(Taken { beyond, ..Taken::default() });
+    }
+    let holder = Holder::new("azslurm-sync", now(), std::process::id());
+    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
+    let mut taken = write(session, &holder, (seen, &there)).map_err(Stop::failed)?;
+    session.end(&holder).map_err(Stop::failed)?;
+    drop(alive);
+    taken.beyond = beyond;
+    Ok(taken)
+}
+
+/// The attempt, if Azure has its VM, with the tags of this cluster and node, and does not delete it
+/// already.
+async fn look(arm: Arm, mut attempt: Attempt, cluster: ClusterName) -> Option<Attempt> {
+    let (node, vm) = (&attempt.is.node, &attempt.is.vm);
+    let reply = match arm.get_vm(&Place::from(&attempt.is.place), vm).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}; the next pass \
+                asks again", chain_of(&error));
+            return None;
+        }
+    };
+    let found = match reply.answer {
+        Answer::Done(found) => found?,
+        Answer::Refused(refusal) => {
+            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}: {}; the next \
+                pass asks again", refusal.code, refusal.text);
+            return None;
+        }
+    };
+    let is_ours = found.cluster.as_ref() == Some(&cluster) && found.node.as_ref() == Some(node);
+    if !is_ours || found.provisioning_state == ProvisioningState::Deleting {
+        return None;
+    }
+    let is_making = matches!(
+        found.provisioning_state,
+        ProvisioningState::Creating | ProvisioningState::Updating
+    );
+    if attempt.state == AttemptState::Running && is_making {
+        attempt.state = AttemptState::Accepted;
+    }
+    Some(attempt)
+}
+
+fn write(
+    session: &mut Session,
+    holder: &Holder,
+    (seen, there): (&Observation, &[Attempt]),
+) -> Result<Taken, LedgerError> {
+    let nodes: BTreeSet<NodeName> = there.iter().map(|attempt| attempt.is.node.clone()).collect();
+    session.ledger.write(|writer| {
+        let changed = act::changed(writer, seen, &nodes)?;
+        let mut taken = Taken::default();
+        for attempt in there.iter().filter(|attempt| !changed.contains(&attempt.is.node)) {
+            let (node, vm) = (&attempt.is.node, &attempt.is.vm);
+            // One that has ended was to go: it is opened again only for that.
+            let known = writer.attempt(vm)?;
+            if known.is_some() && attempt.state != AttemptState::DeleteIntended {
+                continue;
+            }
+            let Some(lease) = act::lease(writer, holder, node)? else { continue };
+            let Recorded::Done(state) = writer.adopt(&lease, attempt, now())? else { continue };
+            if state == AttemptState::DeleteIntended {
+                taken.doomed += 1;
+                tracing::warn!(%node, %vm, "Azure has this VM, the ledger did not know it, and \
+                    nobody waits for it: it is deleted");
+            } else {
+                taken.adopted += 1;
+                tracing::warn!(%node, %vm, "Azure has this VM and the ledger did not know it: it \
+                    is taken for the node's");
+            }
+        }
+        Ok(taken)
+    })
+}

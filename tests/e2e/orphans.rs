@@ -1,0 +1,80 @@
+//! The ledger is lost: VMs that only Azure knows are taken for their nodes', or deleted.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use azslurm_test_cluster::Cluster;
+use serde_json::{Value, json};
+
+use crate::story::{CYCLE, SOON, SRUN, check, end, pass, passes_until, spec};
+
+fn lose_ledger(cluster: &Cluster) -> Result<()> {
+    for ending in ["", "-wal", "-shm"] {
+        let file = format!("{}{ending}", cluster.ledger_path().display());
+        if fs::exists(&file)? {
+            fs::remove_file(&file).with_context(|| file.clone())?;
+        }
+    }
+    Ok(())
+}
+
+fn orphans(report: &Value, action: &str) -> usize {
+    let lines = report["orphans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.iter().filter(|line| line["action"] == action).count()
+}
+
+#[test]
+fn a_job_outlives_the_ledger_and_its_vms_are_deleted_after_it() -> Result<()> {
+    let cluster = Cluster::start(&spec("orphan-up", 2))?;
+    let go_on = cluster.dir().join("go-on");
+    let wait = format!("while [ ! -e {} ]; do sleep 1; done", go_on.display());
+    let job = cluster.sbatch(&["-N2"], &format!("#!/bin/bash\n{wait}\necho done\n"))?;
+    cluster.wait_for_job(CYCLE, job, "RUNNING")?;
+    lose_ledger(&cluster)?;
+    let dry = cluster.run_program("azslurm-sync", &["--json", "pass", "--dry-run"])?;
+    let dry: Value = serde_json::from_slice(&dry.stdout)?;
+    check(
+        &cluster,
+        &format!("a dry run says what a pass would do: {dry}"),
+        orphans(&dry, "Adopt") == 2,
+    )?;
+    let first = pass(&cluster)?;
+    check(&cluster, &format!("both VMs are taken: {first}"), orphans(&first, "Adopt") == 2)?;
+    let second = pass(&cluster)?;
+    check(
+        &cluster,
+        &format!("a second pass has no orphans: {second}"),
+        second["orphans"] == json!([]),
+    )?;
+    check(&cluster, "both VMs are known", second["vms"] == 2)?;
+    fs::write(&go_on, "")?;
+    cluster.wait_for_job(CYCLE, job, "COMPLETED")?;
+    end(&cluster)
+}
+
+#[test]
+fn a_vm_that_no_ledger_knows_and_nobody_waits_for_is_deleted() -> Result<()> {
+    let cluster = Cluster::start(&spec("orphan-off", 1))?;
+    let job = cluster.sbatch(&["-N1"], SRUN)?;
+    cluster.wait_for_job(CYCLE, job, "COMPLETED")?;
+    // SuspendProgram finds nothing in the ledger, and its search fails.
+    lose_ledger(&cluster)?;
+    cluster.emulator().add_fault(&json!({
+        "method": "POST", "path_contains": "Microsoft.ResourceGraph",
+        "kind": "answer", "status": 503, "times": 10_000,
+        "body": { "error": { "code": "ServiceUnavailable", "message": "busy" } },
+    }))?;
+    cluster.wait_for(CYCLE, "the node to be off", || {
+        let state = cluster.node_state("hpc-001")?;
+        Ok(state.contains("POWERED_DOWN") && !state.contains("POWERING_DOWN"))
+    })?;
+    check(&cluster, "its VM is there", cluster.emulator().vms()?.len() == 1)?;
+    let blind = pass(&cluster)?;
+    let is_said = blind["azure_incomplete"].as_array().is_some_and(|why| !why.is_empty());
+    check(&cluster, &format!("a pass says that it does not see: {blind}"), is_said)?;
+    check(&cluster, "and deletes nothing", cluster.emulator().vms()?.len() == 1)?;
+    cluster.emulator().clear_faults()?;
+    passes_until(&cluster, "the VM to be gone", |_| Ok(cluster.emulator().vms()?.is_empty()))?;
+    cluster.wait_for(SOON, "no second VM of it", || Ok(cluster.emulator().vms()?.is_empty()))?;
+    end(&cluster)
+}
