@@ -61,7 +61,7 @@ fn what_a_quota_has_room_for_runs_and_nothing_else_is_asked_for() -> Result<()> 
         Ok(down_for(&cluster, "azslurm")?.len() == 4)
     })?;
     check(&cluster, "nothing of it was asked for", vm_calls(&cluster, "PUT")? == 0)?;
-    let numbers = "standardDSv5Family: 8 of 8 cores used in westeurope, 4 more wanted, next try 2";
+    let numbers = "standardDSv5Family: 0 of 8 cores used in westeurope, 12 more wanted, next try 2";
     let told = down_for(&cluster, numbers)?;
     check(&cluster, &format!("the numbers are told: {told:?}"), told.len() == 2)?;
     let comments = admin_comments(&cluster, wide)?;

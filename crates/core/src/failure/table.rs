@@ -63,10 +63,10 @@ pub(super) const QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, QUOTA_L
 pub(super) const ZERO_QUOTA: Outcome = outcome(Kind::Quota, Retry::Elsewhere, SETTINGS_LAST);
 /// A person has to change something.
 pub(super) const PERSON: Outcome = outcome(Kind::Configuration, Retry::Never, SETTINGS_LAST);
-/// Another operation, or a dependency that is not ready.
 /// Nothing is wrong with the node or its place: it waits for others, and seconds are enough for
 /// slurmctld to requeue its job.
 const OTHERS: Outcome = outcome(Kind::Capacity, Retry::Elsewhere, CONFLICTS_LAST);
+/// Another operation, or a dependency that is not ready.
 pub(super) const CONFLICT: Outcome = outcome(Kind::Conflict, Retry::Here, CONFLICTS_LAST);
 /// What stands under the VM's name is not what we meant, or is gone: the next attempt has a name of
 /// its own.

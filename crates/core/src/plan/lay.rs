@@ -131,10 +131,32 @@ impl<'a> Layer<'a> {
         }
         if let Some(culprit) = self.hopeless(group, &of_group) {
             self.taken = before;
+            of_group.iter_mut().for_each(|(node, one)| self.restate(node, group, &mut one.passed));
             undo(&mut of_group, culprit);
         }
         laid.extend(of_group);
         self.taken.end_group();
+    }
+
+    /// The shortages that a node met, as they are for the whole job: what the job's other nodes had
+    /// taken before is given back, and all of them want it.
+    fn restate(&self, node: &NodeName, group: &Group<'a, '_>, passed: &mut [Passed]) {
+        let config = self.sight().config;
+        let Some((name, nodeset)) = config.nodeset_of(node) else { return };
+        let is_of_nodeset = |node: &&&NodeName| nodeset.nodes.binary_search(**node).is_ok();
+        let later = group.job.map_or(0, |job| self.later(job, nodeset));
+        let count = group.nodes.iter().filter(is_of_nodeset).count() as u64 + later;
+        for place in places(config, nodeset) {
+            let Err(why) = self.taken.room.fits(&Demand { name, nodeset, place: &place, count })
+            else {
+                continue;
+            };
+            let is_there = |passed: &&mut Passed| {
+                let is_short = matches!(passed.why, Why::Quota(_) | Why::Cap(_));
+                is_short && (&passed.site, &passed.zone) == (&place.site, &place.zone)
+            };
+            passed.iter_mut().filter(is_there).for_each(|passed| passed.why = why.clone());
+        }
     }
 
     fn lay_one(&mut self, node: &'a NodeName, group: &Group<'a, '_>) -> Laid {
