@@ -25,7 +25,7 @@ const TELL_MAX: Duration = Duration::from_secs(10);
 
 /// The front. Returns the exit code.
 pub fn front(config: Option<&Path>, request: &ResumeRequest, is_dry_run: bool) -> Result<u8, Stop> {
-    let mut session = match Session::open(PROGRAM, config) {
+    let mut session = match Session::begin(PROGRAM, config, is_dry_run) {
         Ok(session) => session,
         Err(stop) if is_dry_run => return Err(stop),
         Err(stop) => return Err(fail_all(request, stop)),

@@ -17,7 +17,7 @@ const PROGRAM: &str = "azslurm-suspend";
 /// The front. Returns the exit code.
 pub fn front(config: Option<&Path>, nodes: &str, is_dry_run: bool) -> Result<u8, Stop> {
     let wanted = hostlist::expand(nodes).map_err(Stop::cannot_start)?;
-    let mut session = Session::open(PROGRAM, config)?;
+    let mut session = Session::begin(PROGRAM, config, is_dry_run)?;
     let (ours, strangers) = sort_out(&session, &wanted)?;
     if is_dry_run {
         return show(&session, &ours);

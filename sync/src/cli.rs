@@ -151,7 +151,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
     let config = config.as_deref();
     match verb.unwrap_or(Verb::Pass { dry_run: false, wait: WAIT_SECONDS, force: false }) {
         Verb::Pass { dry_run, wait, force } => {
-            let mut session = Session::open(PROGRAM, config)?;
+            let mut session = Session::begin(PROGRAM, config, dry_run)?;
             let options = Options { dry_run, wait: Duration::from_secs(wait), force };
             let report = driver::block_on(pass(&mut session, options))??;
             show(json, &report, || report.text())?;
@@ -186,13 +186,13 @@ fn hold(config: Option<&Path>, json: bool, what: HoldVerb) -> Result<u8, Stop> {
             show(json, &holds, || crate::hold::table(&holds))?;
         }
         HoldVerb::Clear { scopes, all, dry_run } => {
-            let mut session = Session::open(PROGRAM, config)?;
+            let mut session = Session::begin(PROGRAM, config, dry_run)?;
             let which = if all { None } else { Some(scopes.as_slice()) };
             let ended = crate::hold::clear(&mut session, which, dry_run)?;
             show(json, &ended, || crate::hold::ended_text(&ended, dry_run))?;
         }
         HoldVerb::Add { scope, time, reason, dry_run } => {
-            let mut session = Session::open(PROGRAM, config)?;
+            let mut session = Session::begin(PROGRAM, config, dry_run)?;
             let added = crate::hold::add(&mut session, (&scope, time, &reason), dry_run)?;
             show(json, &added, || crate::hold::added_text(&added, dry_run))?;
         }

@@ -168,6 +168,7 @@ fn a_ledger_from_the_future_is_refused_with_what_to_do() {
     let ledger = rusqlite::Connection::open(bench.ledger_path()).unwrap();
     ledger.execute_batch("PRAGMA user_version = 4711").unwrap();
     drop(ledger);
+    bench.emulator.reset_calls().unwrap();
     let text = said(&bench.run("azslurm-resume", &["n1"]), 2);
     assert_names(&text, &["ledger.db", "newer", "4711"]);
     assert_eq!(bench.emulator.calls().unwrap().total, 0);
@@ -203,5 +204,9 @@ fn a_dry_run_changes_nothing() {
         &["n1: would create n1-", "n2: would create", "westeurope", "x: in no nodeset"],
     );
     assert_eq!(bench.emulator.calls().unwrap().total, 0);
-    assert!(bench.ledger().attempts_latest().unwrap().is_empty());
+    for arguments in [&["pass", "--dry-run"][..], &["hold", "add", "nodeset:n", "--dry-run"]] {
+        bench.run("azslurm-sync", arguments);
+    }
+    bench.run("azslurm-suspend", &["--dry-run", "n1"]);
+    assert!(!bench.ledger_path().exists(), "a dry run makes no ledger");
 }

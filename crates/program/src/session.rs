@@ -47,6 +47,21 @@ impl Session {
         Ok(Session::with_ledger(loaded, ledger))
     }
 
+    /// As [`Session::open`], or for a dry run: that makes no ledger where there is none, and decides
+    /// by an empty one.
+    pub fn begin(program: &str, flag: Option<&Path>, is_dry_run: bool) -> Result<Session, Stop> {
+        if !is_dry_run {
+            return Session::open(program, flag);
+        }
+        let loaded = config_file::load(flag).map_err(Stop::cannot_start)?;
+        logs::direct(program, &loaded.config.log);
+        let ledger = match Ledger::open_existing(&loaded.config.ledger.path) {
+            Err(LedgerError::Missing { .. }) => Ledger::in_memory(),
+            found => found,
+        };
+        Ok(Session::with_ledger(loaded, ledger.map_err(Stop::cannot_start)?))
+    }
+
     fn with_ledger(loaded: config_file::Loaded, ledger: Ledger) -> Session {
         let slurm = Slurm::new(&loaded.config.slurm);
         Session {
