@@ -47,8 +47,8 @@ impl Session {
         Ok(Session::with_ledger(loaded, ledger))
     }
 
-    /// As [`Session::open`], or for a dry run: that makes no ledger where there is none, and decides
-    /// by an empty one.
+    /// As [`Session::open`], or for a dry run: that makes no ledger where there is none, and
+    /// decides by an empty one.
     pub fn begin(program: &str, flag: Option<&Path>, is_dry_run: bool) -> Result<Session, Stop> {
         if !is_dry_run {
             return Session::open(program, flag);
