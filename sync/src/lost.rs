@@ -10,6 +10,7 @@ use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason}
 use azslurm_core::decide::{LeaseView, SlurmView};
 use azslurm_core::failure::{CODE_EVICTED, CODE_VANISHED, Moment, hold_of};
 use azslurm_core::hold::{Candidate, Hold};
+use azslurm_core::node::NodeFlag;
 use azslurm_ledger::{Holder, LedgerError, Recorded};
 use azslurm_program::alive::Alive;
 use azslurm_program::exit::{Stop, chain_of};
@@ -51,10 +52,12 @@ pub async fn take(
 /// VMs that should run, and of which the list says otherwise.
 fn suspects(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Attempt> {
     let is_followed = |attempt: &&Attempt| {
-        let slurm = seen.slurm_view(&attempt.is.node);
-        let is_wanted = matches!(slurm, SlurmView::Up | SlurmView::Booting | SlurmView::Down);
+        let node = seen.slurm.as_ref().ok().and_then(|nodes| nodes.get(&attempt.is.node));
+        let is_closing = node.is_some_and(|node| {
+            node.state.has(&NodeFlag::Drain) || node.state.has(&NodeFlag::Fail)
+        });
         attempt.state == AttemptState::Running
-            && is_wanted
+            && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
             && seen.lease_view(&attempt.is.node, session) == LeaseView::Free
     };
     let is_suspect = |attempt: &&Attempt| {
@@ -63,6 +66,27 @@ fn suspects(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Att
     };
     let running = seen.attempts.values().flatten().filter(is_followed);
     running.filter(is_suspect).cloned().collect()
+}
+
+/// Whether a VM that is lost is the pass's to tell and to clear away. Of a node that a person has
+/// closed nothing is touched, and what slurmctld does not want goes anyway.
+fn is_watched(slurm: SlurmView, is_closing: bool) -> bool {
+    match slurm {
+        SlurmView::Up | SlurmView::Booting => !is_closing,
+        // Dead, or set so by a person: slurmctld suspends the dead by itself.
+        SlurmView::Down => false,
+        SlurmView::Unknown
+        | SlurmView::Absent
+        | SlurmView::Off
+        | SlurmView::AboutToBoot
+        | SlurmView::BootingRefused
+        | SlurmView::BootingByPerson
+        | SlurmView::PoweringDown
+        | SlurmView::PoweringDownByPerson
+        | SlurmView::OffFailed
+        | SlurmView::OffCompleting
+        | SlurmView::OffByPerson => false,
+    }
 }
 
 /// An absence from a list that is not complete says nothing, and from one that lags little.
@@ -160,4 +184,34 @@ fn write(
         }
         Ok(written)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_a_person_has_closed_keeps_what_is_left_of_its_vm() {
+        for slurm in SlurmView::ALL {
+            let is_in_use = matches!(slurm, SlurmView::Up | SlurmView::Booting);
+            assert_eq!(is_watched(slurm, false), is_in_use, "{slurm:?}");
+            assert!(!is_watched(slurm, true), "{slurm:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_vm_that_is_deleted_or_deallocated_is_lost() {
+        let released = |state: &str, power: Option<VmPower>| {
+            let Ok(state) = state.parse::<ProvisioningState>();
+            is_released(&state, power.as_ref())
+        };
+        assert!(released("Succeeded", Some(VmPower::Deallocated)));
+        assert!(released("Succeeded", Some(VmPower::Deallocating)));
+        assert!(released("Deleting", None));
+        for power in [None, Some(VmPower::Running), Some(VmPower::Stopped), Some(VmPower::Starting)]
+        {
+            assert!(!released("Succeeded", power.clone()), "{power:?}");
+            assert!(!released("Failed", power.clone()), "{power:?}");
+        }
+    }
 }
