@@ -10,6 +10,8 @@ use azslurm_program::{Session, driver};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::events::{self, EventsOf};
+use crate::explain::explain;
 use crate::pass::{Options, pass};
 use crate::status::status;
 
@@ -71,6 +73,15 @@ enum Verb {
         #[command(subcommand)]
         what: HoldVerb,
     },
+    /// The story of a node, a VM or a job: how it stands, what the next pass does, what is held,
+    /// and what happened; Azure is not asked
+    Explain {
+        /// A node, a VM's name, or a job's number
+        #[arg(value_name = "NODE|VM|JOB")]
+        what: String,
+    },
+    /// What happened, oldest first
+    Events(EventsOf),
     /// What slurmctld, Azure and the ledger each say of every node
     Status {
         /// Only these nodes, as a Slurm host list
@@ -122,7 +133,7 @@ const HOLD_CODES: &str = "Exit code 0: done; 1: the ledger could not be read or 
     something named is not there, or it could not start: nothing is changed.";
 
 /// Reads `30m`.
-fn span(text: &str) -> Result<Duration, String> {
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let allowed = || format!("{text:?} is no time: a number and s, m, h or d, such as 30m");
     let unit = text.chars().last().ok_or_else(allowed)?;
     let seconds = match unit {
@@ -165,6 +176,17 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             Ok(if planned.is_whole() { exit::DONE } else { exit::FAILED })
         }
         Verb::Hold { what } => hold(config, json, what),
+        Verb::Explain { what } => {
+            let mut session = Session::open_to_look(PROGRAM, config)?;
+            let story = driver::block_on(explain(&mut session, &what))??;
+            show(json, &story, || story.text())?;
+            Ok(exit::DONE)
+        }
+        Verb::Events(of) => {
+            let mut session = Session::open_to_look(PROGRAM, config)?;
+            events::show(&mut session, &of, json)?;
+            Ok(exit::DONE)
+        }
         Verb::Status { nodes } => {
             let only: Option<Vec<NodeName>> = nodes
                 .map(|list| hostlist::expand(&list))

@@ -15,6 +15,8 @@
 
 pub mod act;
 pub mod cli;
+pub mod events;
+pub mod explain;
 pub mod hold;
 pub mod lost;
 pub mod observe;

@@ -1,6 +1,7 @@
 //! What people ask and set: `azslurm-sync plan` and `azslurm-sync hold`.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 
 use azslurm_core::attempt::AttemptState;
 use azslurm_ledger::Ledger;
@@ -212,4 +213,52 @@ fn help_names_what_each_verb_takes_and_its_exit_codes() {
         let changes = verb == ["hold", "add"] || verb == ["hold", "clear"] || verb == ["pass"];
         assert_eq!(help.contains("--dry-run"), changes, "{help}");
     }
+}
+
+/// The first event that somebody who follows z3 is told.
+fn follow(bench: &Bench) -> Value {
+    let mut command = bench.command("azslurm-sync");
+    command.args(["--json", "events", "--node", "z3", "--follow"]).stdout(Stdio::piped());
+    let mut following = command.spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    said(&bench.run("azslurm-resume", &["z3"]), 0);
+    let first = lines.next().unwrap().unwrap();
+    following.kill().unwrap();
+    following.wait().unwrap();
+    bench.wait_for_the_driver();
+    serde_json::from_str(&first).unwrap()
+}
+
+#[test]
+fn events_and_explain_tell_the_story_of_a_node_a_vm_and_a_job() {
+    let bench = bench();
+    said(&bench.resume_gang("z[1-2]"), 0);
+    let made = bench.attempts("the VMs", all(AttemptState::Running));
+    bench.wait_for_the_driver();
+    sync(&bench, &["hold", "add", "site:north", "--reason", "fibre cut"], 0);
+    let vm = made[0].is.vm.to_string();
+    let events = json(&bench, &["events", "--node", "z1"], 0);
+    let kinds: Vec<&str> =
+        events.as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["intended", "accepted", "running"], "{events}");
+    assert_eq!(events[0]["job"], 7, "{events}");
+    let newest = json(&bench, &["events", "--vm", &vm, "--limit", "1", "--since", "1h"], 0);
+    assert_eq!(newest.as_array().unwrap().len(), 1);
+    assert_eq!(newest[0]["kind"], "running", "{newest}");
+    assert_names(&sync(&bench, &["events", "--node", "z3"], 0), &["no events"]);
+    let followed = follow(&bench);
+    assert_eq!(followed["node"], "z3", "{followed}");
+    bench.emulator.reset_calls().unwrap();
+    for (word, nodes) in [("z1", 1), (vm.as_str(), 1), ("7", 2)] {
+        let story = json(&bench, &["explain", word], 0);
+        assert_eq!(story["nodes"].as_array().unwrap().len(), nodes, "{word}: {story}");
+        assert!(story["events"].as_array().unwrap().len() >= 3, "{word}: {story}");
+    }
+    let text = sync(&bench, &["explain", "z1"], 0);
+    let parts =
+        ["z1\n", "slurmctld  not known", &vm, " running since ", "west in westeurope zone 1"];
+    assert_names(&text, &[&parts[..], &["next pass", "SlurmUnknown", "what happened"]].concat());
+    let output = bench.run("azslurm-sync", &["explain", "z9"]);
+    assert_names(&said(&output, 2), &["z9", "no node of the config", "a job is a number"]);
+    assert_no_calls(&bench);
 }

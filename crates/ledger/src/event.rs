@@ -68,13 +68,16 @@ pub struct EventFilter {
     pub job: Option<JobId>,
     /// Not before this.
     pub since: Option<Timestamp>,
+    /// Written after the event of this number ([`Reader::last_event`]).
+    pub after: Option<i64>,
     /// The newest so many; [`EVENTS_SHOWN_DEFAULT`] by default.
     pub limit: usize,
 }
 
 impl Default for EventFilter {
     fn default() -> Self {
-        EventFilter { node: None, vm: None, job: None, since: None, limit: EVENTS_SHOWN_DEFAULT }
+        let (node, vm, job, since, after) = (None, None, None, None, None);
+        EventFilter { node, vm, job, since, after, limit: EVENTS_SHOWN_DEFAULT }
     }
 }
 
@@ -102,6 +105,10 @@ impl Reader {
             conditions.push("at >= ?");
             values.push(since.as_millis().into());
         }
+        if let Some(after) = filter.after {
+            conditions.push("id > ?");
+            values.push(after.into());
+        }
         values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
         let sql = format!(
             "SELECT id, at, kind, node, vm, job, site, request_id, text FROM events
@@ -112,6 +119,16 @@ impl Reader {
         let mut events = self.rows(&query, rusqlite::params_from_iter(values), read)?;
         events.reverse();
         Ok(events)
+    }
+}
+
+impl Reader {
+    /// The number of the newest event; 0 where there is none. Numbers only grow.
+    pub fn last_event(&self) -> Result<i64, LedgerError> {
+        let sql = "SELECT max(id) AS id FROM events HAVING id IS NOT NULL";
+        let query = Query { doing: "reading events", table: "events", sql };
+        let read = |cells: &mut Cells<'_>| cells.integer("id");
+        Ok(self.row(&query, (), read)?.unwrap_or(0))
     }
 }
 
@@ -253,6 +270,22 @@ mod tests {
         let ledger = numbered(10);
         let filter = EventFilter { limit: 3, ..EventFilter::default() };
         assert_eq!(texts(&ledger, &filter), ["7", "8", "9"]);
+    }
+
+    #[test]
+    fn what_comes_after_the_last_event_is_asked_for_by_its_number() {
+        let mut ledger = numbered(0);
+        assert_eq!(ledger.last_event().unwrap(), 0);
+        let write_one = |ledger: &mut Ledger, text: &str| {
+            write(ledger, |writer| writer.event(&Event::new(at(5), "test", text)));
+        };
+        write_one(&mut ledger, "before");
+        let after = Some(ledger.last_event().unwrap());
+        let filter = EventFilter { after, ..EventFilter::default() };
+        assert_eq!(texts(&ledger, &filter), [""; 0]);
+        // At the same moment, by the clock.
+        write_one(&mut ledger, "after");
+        assert_eq!(texts(&ledger, &filter), ["after"]);
     }
 
     #[test]
