@@ -16,6 +16,7 @@ use azslurm_program::exit::{Stop, chain_of};
 use azslurm_program::{Session, now};
 use azslurm_suspend::search::{attempt_of, doomed};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::act;
 use crate::observe::Observation;
@@ -23,6 +24,8 @@ use crate::observe::Observation;
 /// A VM is no orphan that is deleted before this: whoever makes it, with whatever ledger, has that
 /// long to say so.
 const YOUNG_FOR: Duration = Duration::from_secs(2 * 60);
+/// A list of 10,000 VMs is ten calls (FACTS §8). What slurmctld is to be told waits for the list.
+const LIST_MAX: Duration = Duration::from_secs(30);
 /// So many orphans are deleted by one pass at most, unless a person says otherwise: when everything
 /// looks like an orphan, something else is wrong.
 pub const DELETED_MAX: usize = 20;
@@ -48,15 +51,16 @@ pub async fn list(session: &mut Session) -> Listing {
         let names: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
         let names = names.join(", ");
         let subscriptions = session.subscriptions_of(&sites);
-        let incomplete_because =
-            match arm.query_vms(&subscriptions, &session.config.cluster, None).await {
-                Ok(found) => {
-                    let by_name = |row: VmRow| (row.name.to_ascii_lowercase(), row);
-                    listing.vms.extend(found.items.into_iter().map(by_name));
-                    found.incomplete_because
-                }
-                Err(error) => Some(chain_of(&error)),
-            };
+        let asked = arm.query_vms(&subscriptions, &session.config.cluster, None);
+        let incomplete_because = match timeout(LIST_MAX, asked).await {
+            Ok(Ok(found)) => {
+                let by_name = |row: VmRow| (row.name.to_ascii_lowercase(), row);
+                listing.vms.extend(found.items.into_iter().map(by_name));
+                found.incomplete_because
+            }
+            Ok(Err(error)) => Some(chain_of(&error)),
+            Err(_elapsed) => Some(format!("no answer within {} s", LIST_MAX.as_secs())),
+        };
         listing.incomplete.extend(incomplete_because.map(|why| format!("azure ({names}): {why}")));
     }
     listing
