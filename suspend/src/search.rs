@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use azslurm_azure::{Answer, Arm, Place, ProvisioningState, ResourceId, VmRow};
+use azslurm_azure::{Answer, Arm, Place, ProvisioningState, ResourceId, Vm, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason, NewAttempt};
 use azslurm_core::config::{Config, Region, Site};
 use azslurm_core::{NodeName, SiteName, VmName};
@@ -61,22 +61,27 @@ async fn found(
 
 /// The attempt, if Azure has its VM and does not delete it already.
 async fn seen(arm: Arm, attempt: Attempt) -> Option<Attempt> {
+    let vm = ask(&arm, &attempt).await??;
+    (vm.provisioning_state != ProvisioningState::Deleting).then_some(attempt)
+}
+
+/// What Azure itself says of an attempt's VM: `Some(None)`: it has none; `None`: nothing that can
+/// be used, which the log says.
+pub async fn ask(arm: &Arm, attempt: &Attempt) -> Option<Option<Vm>> {
     let (node, vm) = (&attempt.is.node, &attempt.is.vm);
     let reply = match arm.get_vm(&Place::from(&attempt.is.place), vm).await {
         Ok(reply) => reply,
         Err(error) => {
-            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}", chain_of(&error));
+            tracing::warn!(%node, %vm, "cannot tell how the VM is: {}; a pass of azslurm-sync asks \
+                again", chain_of(&error));
             return None;
         }
     };
     match reply.answer {
-        Answer::Done(None) => None,
-        Answer::Done(Some(vm)) => {
-            (vm.provisioning_state != ProvisioningState::Deleting).then_some(attempt)
-        }
+        Answer::Done(found) => Some(found),
         Answer::Refused(refusal) => {
-            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}: {}",
-                refusal.code, refusal.text);
+            tracing::warn!(%node, %vm, "cannot tell how the VM is: {}: {}; a pass of azslurm-sync \
+                asks again", refusal.code, refusal.text);
             None
         }
     }

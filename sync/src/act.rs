@@ -6,7 +6,9 @@ use azslurm_core::NodeName;
 use azslurm_core::attempt::{Attempt, Change, EndReason};
 use azslurm_core::decide::{AttemptAction, NodeAction, NodeReason, Standing};
 use azslurm_ledger::{Holder, Lease, LeaseAsk, LeaseRow, LedgerError, Reader, Take, Writer};
+use azslurm_program::alive::Alive;
 use azslurm_program::errands::LEASE_FOR;
+use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
 use azslurm_resume::front;
 use azslurm_resume::request::ResumeRequest;
@@ -14,6 +16,19 @@ use azslurm_slurm::{NodeVerb, SlurmError, reason};
 
 use crate::observe::Observation;
 use crate::pass::Decided;
+
+/// Writes under leases of its own, which end with it.
+pub(crate) fn as_holder<T>(
+    session: &mut Session,
+    work: impl FnOnce(&mut Session, &Holder) -> Result<T, LedgerError>,
+) -> Result<T, Stop> {
+    let holder = Holder::new("azslurm-sync", now(), std::process::id());
+    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
+    let done = work(session, &holder).map_err(Stop::failed)?;
+    session.end(&holder).map_err(Stop::failed)?;
+    drop(alive);
+    Ok(done)
+}
 
 /// Takes the leases of every node that something is to be done about in Azure, writes deletions
 /// that were decided, and asks for VMs that were lost. Nodes that have changed since they were

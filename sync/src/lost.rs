@@ -5,16 +5,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use azslurm_azure::{Answer, Arm, Place, ProvisioningState, Vm, VmPower, VmRow};
+use azslurm_azure::{Arm, ProvisioningState, Vm, VmPower, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason};
 use azslurm_core::decide::{LeaseView, SlurmView};
 use azslurm_core::failure::{CODE_EVICTED, CODE_VANISHED, Moment, hold_of};
 use azslurm_core::hold::{Candidate, Hold};
 use azslurm_core::node::NodeFlag;
 use azslurm_ledger::{Holder, LedgerError, Recorded};
-use azslurm_program::alive::Alive;
-use azslurm_program::exit::{Stop, chain_of};
+use azslurm_program::exit::Stop;
 use azslurm_program::{Session, holds, now};
+use azslurm_suspend::search::ask;
 use tokio::task::JoinSet;
 
 use crate::act;
@@ -41,12 +41,7 @@ pub async fn take(
     if lost.is_empty() {
         return Ok(0);
     }
-    let holder = Holder::new("azslurm-sync", now(), std::process::id());
-    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
-    let written = write(session, &holder, (seen, &lost)).map_err(Stop::failed)?;
-    session.end(&holder).map_err(Stop::failed)?;
-    drop(alive);
-    Ok(written)
+    act::as_holder(session, |session, holder| write(session, holder, (seen, &lost)))
 }
 
 /// VMs that should run, and of which the list says otherwise.
@@ -108,32 +103,15 @@ fn is_released(state: &ProvisioningState, power: Option<&VmPower>) -> bool {
 
 /// The attempt and what became of its VM, if Azure itself says that it does not run and will not.
 async fn look(arm: Arm, attempt: Attempt) -> Option<(Attempt, AzureSays)> {
-    let (node, vm) = (&attempt.is.node, &attempt.is.vm);
-    let reply = match arm.get_vm(&Place::from(&attempt.is.place), vm).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            tracing::warn!(%node, %vm, "cannot tell whether the VM runs: {}; the next pass asks \
-                again", chain_of(&error));
-            return None;
-        }
-    };
-    let found = match reply.answer {
-        Answer::Done(found) => found,
-        Answer::Refused(refusal) => {
-            tracing::warn!(%node, %vm, "cannot tell whether the VM runs: {}: {}; the next pass \
-                asks again", refusal.code, refusal.text);
-            return None;
-        }
-    };
-    let what = fate(found.as_ref())?;
+    let what = fate(ask(&arm, &attempt).await?.as_ref())?;
     let (code, who) = match attempt.is.is_spot {
         true => (CODE_EVICTED, "Azure took the Spot VM back"),
         false => (CODE_VANISHED, "somebody took the VM"),
     };
     let says = AzureSays {
         code: code.to_owned(),
-        text: format!("{who}: {vm} {what}"),
-        request_id: reply.request_id,
+        text: format!("{who}: {} {what}", attempt.is.vm),
+        request_id: None,
     };
     Some((attempt, says))
 }
@@ -170,9 +148,8 @@ fn write(
                 Change::DeleteIntended { why: EndReason::Evicted, says: Some(says.clone()) };
             let Recorded::Done(_) = writer.record(&lease, vm, &change, now())? else { continue };
             written += 1;
-            tracing::warn!(%node, %vm, site = %attempt.is.place.site, request_id = says.request_id,
-                "{}: slurmctld is told, its jobs are requeued, and what is left is deleted",
-                says.text);
+            tracing::warn!(%node, %vm, site = %attempt.is.place.site, "{}: slurmctld is told, its \
+                jobs are requeued, and what is left is deleted", says.text);
             let hold: Option<Hold> = Candidate::of(&attempt.is, (&config, &facts), |candidate| {
                 hold_of(Moment::Operation, says, candidate, now())
             });

@@ -6,15 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use azslurm_azure::{Answer, Arm, Place, ProvisioningState, VmRow};
+use azslurm_azure::{Arm, ProvisioningState, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
 use azslurm_core::orphan::{OrphanAction, OrphanReason, decide_orphan};
 use azslurm_core::{ClusterName, NodeName, VmName};
 use azslurm_ledger::{Holder, LedgerError, Recorded};
-use azslurm_program::alive::Alive;
 use azslurm_program::exit::{Stop, chain_of};
 use azslurm_program::{Session, now};
-use azslurm_suspend::search::{attempt_of, doomed};
+use azslurm_suspend::search::{ask, attempt_of, doomed};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -167,11 +166,8 @@ pub async fn take(
     if there.is_empty() {
         return Ok(Taken { beyond, ..Taken::default() });
     }
-    let holder = Holder::new("azslurm-sync", now(), std::process::id());
-    let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::failed)?;
-    let mut taken = write(session, &holder, (seen, &there)).map_err(Stop::failed)?;
-    session.end(&holder).map_err(Stop::failed)?;
-    drop(alive);
+    let mut taken =
+        act::as_holder(session, |session, holder| write(session, holder, (seen, &there)))?;
     taken.beyond = beyond;
     Ok(taken)
 }
@@ -179,24 +175,9 @@ pub async fn take(
 /// The attempt, if Azure has its VM, with the tags of this cluster and node, and does not delete it
 /// already.
 async fn look(arm: Arm, mut attempt: Attempt, cluster: ClusterName) -> Option<Attempt> {
-    let (node, vm) = (&attempt.is.node, &attempt.is.vm);
-    let reply = match arm.get_vm(&Place::from(&attempt.is.place), vm).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}; the next pass \
-                asks again", chain_of(&error));
-            return None;
-        }
-    };
-    let found = match reply.answer {
-        Answer::Done(found) => found?,
-        Answer::Refused(refusal) => {
-            tracing::warn!(%node, %vm, "cannot tell whether the VM is there: {}: {}; the next \
-                pass asks again", refusal.code, refusal.text);
-            return None;
-        }
-    };
-    let is_ours = found.cluster.as_ref() == Some(&cluster) && found.node.as_ref() == Some(node);
+    let found = ask(&arm, &attempt).await??;
+    let is_ours =
+        found.cluster.as_ref() == Some(&cluster) && found.node.as_ref() == Some(&attempt.is.node);
     if !is_ours || found.provisioning_state == ProvisioningState::Deleting {
         return None;
     }
