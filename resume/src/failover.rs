@@ -125,6 +125,7 @@ fn learn(
     let mut again = BTreeSet::new();
     let mut learned: Vec<(Hold, &Failed)> = Vec::new();
     let facts = facts::read(&session.ledger)?;
+    let at = now();
     for one in failed {
         let mut failure = understand(one.moment, &one.says);
         let node = &one.attempt.is.node;
@@ -142,7 +143,7 @@ fn learn(
             failure.reach = Reach::SkuHere;
         }
         let hold = Candidate::of(&one.attempt.is, (&session.config, &facts), |candidate| {
-            hold_as(&failure, &one.says, candidate, now())
+            hold_as(&failure, &one.says, candidate, at)
         });
         learned.extend(hold.map(|hold| (hold, one)));
     }

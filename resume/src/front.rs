@@ -11,7 +11,7 @@ use azslurm_core::hold::{Hold, HoldScope};
 use azslurm_core::plan::{
     Create, JobNodes, Known, NodesetTexts, Plan, Refuse, Step, blocks_of, plan,
 };
-use azslurm_core::{JobId, NodeName, NodesetName, VmName};
+use azslurm_core::{JobId, NodeName, NodesetName, Timestamp, VmName};
 use azslurm_ledger::{Event, Holder, Lease, LeaseAsk, LedgerError, Reader, Recorded, Take, Writer};
 use azslurm_program::errands::LEASE_FOR;
 use azslurm_program::exit::chain_of;
@@ -106,8 +106,10 @@ pub fn intend_within(
     }
     let jobs = jobs_by_node(&request.jobs);
     let mut intended = Intended::default();
+    // One time for the whole plan: what is refused together is tried again together.
+    let at = now();
     for step in steps {
-        take_step(writer, (intending, &jobs, &dead), step, &mut intended)?;
+        take_step(writer, (intending, &jobs, &dead, at), step, &mut intended)?;
     }
     writer.event(&Event::new(now(), "resume-asked", said(request, &intended)))?;
     Ok(intended)
@@ -173,11 +175,11 @@ fn dead_holders(
 }
 
 type Context<'a> =
-    (&'a Intending<'a>, &'a BTreeMap<&'a NodeName, Vec<JobId>>, &'a BTreeSet<NodeName>);
+    (&'a Intending<'a>, &'a BTreeMap<&'a NodeName, Vec<JobId>>, &'a BTreeSet<NodeName>, Timestamp);
 
 fn take_step(
     writer: &mut Writer<'_>,
-    (intending, jobs, dead): Context<'_>,
+    (intending, jobs, dead, at): Context<'_>,
     step: Step,
     intended: &mut Intended,
 ) -> Result<(), LedgerError> {
@@ -209,7 +211,7 @@ fn take_step(
             if let Some(lease) = lease {
                 replace(writer, &lease, &refuse.replaces)?;
             }
-            let until = hold_refused(writer, &refuse)?.or(refuse.until);
+            let until = hold_refused(writer, &refuse, at)?.or(refuse.until);
             let until = until.map_or_else(|| "not known".to_owned(), |until| until.to_string());
             let Refuse { node, code, text, .. } = *refuse;
             tracing::warn!(%node, code, "cannot come now: {text}; next try {until}");
@@ -230,11 +232,11 @@ fn take_step(
 fn hold_refused(
     writer: &mut Writer<'_>,
     refuse: &Refuse,
-) -> Result<Option<azslurm_core::Timestamp>, LedgerError> {
+    at: Timestamp,
+) -> Result<Option<Timestamp>, LedgerError> {
     if refuse.is_held() || refuse.code == CODE_CONFIG_UNREADABLE {
         return Ok(None);
     }
-    let at = now();
     let says = AzureSays { code: refuse.code.clone(), text: refuse.text.clone(), request_id: None };
     let hold = Hold {
         scope: HoldScope::Node(refuse.node.clone()),

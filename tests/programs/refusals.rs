@@ -238,3 +238,16 @@ fn a_ca_bundle_that_is_not_there_refuses_the_nodes_at_once() {
     let output = bench.run("azslurm-sync", &["--json", "pass", "--wait", "1"]);
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn nodes_that_are_refused_together_are_tried_again_together() {
+    let bench = Bench::start();
+    bench.emulator.set_quota("westeurope", "standardDSv5Family", 0).unwrap();
+    bench.run("azslurm-resume", &["n[1-40]"]);
+    bench.wait_for_the_driver();
+    let ledger = rusqlite::Connection::open(bench.ledger_path()).unwrap();
+    let counts = "SELECT count(*), count(DISTINCT until) FROM holds WHERE scope LIKE 'node:%'";
+    let counts: (i64, i64) =
+        ledger.query_row(counts, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(counts, (40, 1));
+}
