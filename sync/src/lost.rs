@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use azslurm_azure::{Arm, ProvisioningState, Vm, VmPower, VmRow};
+use azslurm_core::Timestamp;
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason};
 use azslurm_core::decide::{LeaseView, SlurmView};
 use azslurm_core::failure::{CODE_EVICTED, CODE_VANISHED, Moment, hold_of};
@@ -24,6 +25,10 @@ use crate::orphans::Listing;
 /// Resource Graph lags by about a minute (FACTS §8): a VM that is missing from its list is asked
 /// for only when it should have been in it for twice that long.
 const LISTED_AFTER: Duration = Duration::from_secs(2 * 60);
+
+/// One pass asks for so many VMs that are missing from the list: one that an identity without the
+/// right to read it gets is empty, and is called whole.
+const MISSING_MAX: usize = 200;
 
 /// Asks Azure for every VM that seems lost, and writes what is lost. How many were.
 pub async fn take(
@@ -55,12 +60,33 @@ fn suspects(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Att
             && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
             && seen.lease_view(&attempt.is.node, session) == LeaseView::Free
     };
-    let is_suspect = |attempt: &&Attempt| {
-        let row = listing.vms.get(&attempt.is.vm.as_str().to_ascii_lowercase());
-        row.map_or_else(|| is_missing(attempt, seen, listing), is_released_row)
-    };
-    let running = seen.attempts.values().flatten().filter(is_followed);
-    running.filter(is_suspect).cloned().collect()
+    let row = |attempt: &Attempt| listing.vms.get(&attempt.is.vm.as_str().to_ascii_lowercase());
+    let (listed, missing): (Vec<Attempt>, Vec<Attempt>) = seen
+        .attempts
+        .values()
+        .flatten()
+        .filter(is_followed)
+        .cloned()
+        .partition(|attempt| row(attempt).is_some());
+    let released = listed.into_iter().filter(|attempt| row(attempt).is_some_and(is_released_row));
+    let missing = missing.into_iter().filter(|attempt| is_missing(attempt, seen, listing));
+    released.chain(some_of(missing.collect(), seen.at)).collect()
+}
+
+/// At most [`MISSING_MAX`] of what a list lacks, others in each pass.
+fn some_of(mut missing: Vec<Attempt>, now: Timestamp) -> Vec<Attempt> {
+    if missing.len() > MISSING_MAX {
+        tracing::warn!(
+            "Azure's list lacks {} VMs that should run: {MISSING_MAX} of them are asked \
+            for now, others by the next passes. Can the identity read the VMs with Resource Graph?",
+            missing.len()
+        );
+        let seconds = usize::try_from(now.as_millis() / 1000).unwrap_or(0);
+        let first = seconds % missing.len();
+        missing.rotate_left(first);
+        missing.truncate(MISSING_MAX);
+    }
+    missing
 }
 
 /// Whether a VM that is lost is the pass's to tell and to clear away. Of a node that a person has
