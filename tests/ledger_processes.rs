@@ -467,7 +467,10 @@ fn say_why_not(path: &Path) {
 fn said_to_a_stranger(directory: &TempDir, path: &Path) -> [String; 2] {
     let is_root = nix::unistd::geteuid().is_root();
     let program = directory.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: what this one wrote may still be open for writing in a child that another
+    // thread has just begun, and then it cannot be executed.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(program);
     command.current_dir("/");
     if is_root {
