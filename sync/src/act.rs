@@ -118,20 +118,19 @@ pub async fn tell(session: &mut Session, decided: &[Decided]) -> Result<(), Ledg
     let refused = with(NodeAction::Refuse).into_iter().collect();
     azslurm_resume::tell::refused(session, (&refused, false)).await?;
     say(session, &with(NodeAction::Return), (NodeVerb::Resume, None)).await;
-    let mut over = with(NodeAction::PowerDown);
-    let lost = lost(session, decided)?;
-    over.retain(|node| !decided.iter().any(|d| d.node == *node && is_lost(d)));
+    let is_over = |d: &&Decided| d.node_action == NodeAction::PowerDown && !is_lost(d);
+    let over: Vec<NodeName> = decided.iter().filter(is_over).map(|d| d.node.clone()).collect();
     let text = reason::reason("hold-over", "the node may be used again", None);
     say(session, &over, (NodeVerb::PowerDownForce, Some(&text))).await;
-    give_back(session, &lost).await;
-    Ok(())
+    tell_lost(session, decided).await
 }
 
 /// Tells slurmctld at once of nodes that have lost their VMs: their jobs are requeued, and
 /// SuspendProgram is called for them.
 pub async fn tell_lost(session: &Session, decided: &[Decided]) -> Result<(), LedgerError> {
-    let lost = lost(session, decided)?;
-    give_back(session, &lost).await;
+    for (reason, nodes) in lost(session, decided)? {
+        say(session, &nodes, (NodeVerb::PowerDownForce, Some(&reason))).await;
+    }
     Ok(())
 }
 
@@ -162,12 +161,6 @@ fn lost(
         lost.entry(reason::reason("evicted", text, None)).or_default().push(node);
     }
     Ok(lost)
-}
-
-async fn give_back(session: &Session, lost: &BTreeMap<String, Vec<NodeName>>) {
-    for (reason, nodes) in lost {
-        say(session, nodes, (NodeVerb::PowerDownForce, Some(reason))).await;
-    }
 }
 
 async fn say(session: &Session, nodes: &[NodeName], (verb, reason): (NodeVerb, Option<&str>)) {

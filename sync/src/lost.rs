@@ -3,7 +3,6 @@
 //! follows (slurmctld is told, the remains are deleted) is the pass's.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use azslurm_azure::{Arm, ProvisioningState, Vm, VmPower, VmRow};
 use azslurm_core::Timestamp;
@@ -20,11 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::act;
 use crate::observe::Observation;
-use crate::orphans::Listing;
-
-/// Resource Graph lags by about a minute (FACTS §8): a VM that is missing from its list is asked
-/// for only when it should have been in it for twice that long.
-const LISTED_AFTER: Duration = Duration::from_secs(2 * 60);
+use crate::orphans::{LISTED_AFTER, Listing};
 
 /// One pass asks for so many VMs that are missing from the list: one that an identity without the
 /// right to read it gets is empty, and is called whole.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use azslurm_azure::{Arm, ProvisioningState, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
 use azslurm_core::orphan::{OrphanAction, OrphanReason, decide_orphan};
-use azslurm_core::{ClusterName, NodeName, VmName};
+use azslurm_core::{ClusterName, NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LedgerError, Recorded};
 use azslurm_program::exit::{Stop, chain_of};
 use azslurm_program::{Session, now};
@@ -20,6 +20,9 @@ use tokio::time::timeout;
 use crate::act;
 use crate::observe::Observation;
 
+/// Resource Graph lags by about a minute (FACTS §8): for twice that long its list says nothing
+/// about a VM that has just come or gone.
+pub(crate) const LISTED_AFTER: Duration = Duration::from_secs(2 * 60);
 /// A VM is no orphan that is deleted before this: whoever makes it, with whatever ledger, has that
 /// long to say so.
 const YOUNG_FOR: Duration = Duration::from_secs(2 * 60);
@@ -86,7 +89,7 @@ pub fn decide(session: &Session, seen: &Observation, listing: &Listing) -> Vec<O
         .attempts
         .values()
         .flatten()
-        .filter(|attempt| !attempt.state.is_ended())
+        .filter(|attempt| may_be_listed(attempt.ended_at, seen.at))
         .map(|attempt| attempt.is.vm.as_str().to_ascii_lowercase())
         .collect();
     let unknown = listing.vms.iter().filter(|(name, _)| !known.contains(*name));
@@ -101,6 +104,12 @@ pub fn decide(session: &Session, seen: &Observation, listing: &Listing) -> Vec<O
         }
     }
     orphans
+}
+
+/// Whether a list may show a VM without anything being wrong: its attempt has not ended, or so
+/// lately that Resource Graph need not know yet. A thousand VMs that are just gone are no orphans.
+fn may_be_listed(ended_at: Option<Timestamp>, at: Timestamp) -> bool {
+    ended_at.is_none_or(|ended| at < ended.plus(LISTED_AFTER))
 }
 
 fn decide_one(session: &Session, seen: &Observation, row: &VmRow) -> Option<Orphan> {
@@ -221,4 +230,18 @@ fn write(
         }
         Ok(taken)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_that_is_just_gone_is_no_orphan_while_the_list_lags() {
+        let at = Timestamp::from_millis(1_000_000_000);
+        assert!(may_be_listed(None, at));
+        assert!(may_be_listed(Some(at), at));
+        assert!(may_be_listed(Some(at.minus(Duration::from_secs(119))), at));
+        assert!(!may_be_listed(Some(at.minus(LISTED_AFTER)), at));
+    }
 }

@@ -398,26 +398,17 @@ pub fn decide_node(
 fn decide_booting(standing: Standing, is_held: bool) -> (NodeAction, NodeReason) {
     use NodeAction as A;
     use NodeReason as R;
-    match (standing, is_held) {
-        (Standing::Wanted, _) => (A::Leave, R::Agreement),
-        (
-            Standing::Nothing
-            | Standing::Dying
-            | Standing::Gone
-            | Standing::Lost
-            | Standing::LostGone,
-            true,
-        ) => (A::Refuse, R::EveryPlaceIsHeld),
-        // An old VM that is still dying does not stand in the way: the new one has another
-        // name.
-        (
-            Standing::Nothing
-            | Standing::Dying
-            | Standing::Gone
-            | Standing::Lost
-            | Standing::LostGone,
-            false,
-        ) => (A::Resume, R::ResumeWasLost),
+    match standing {
+        Standing::Wanted => (A::Leave, R::Agreement),
+        // An old VM that is still dying does not stand in the way: the new one has another name.
+        Standing::Nothing
+        | Standing::Dying
+        | Standing::Gone
+        | Standing::Lost
+        | Standing::LostGone => match is_held {
+            true => (A::Refuse, R::EveryPlaceIsHeld),
+            false => (A::Resume, R::ResumeWasLost),
+        },
     }
 }
 
@@ -426,16 +417,13 @@ fn decide_refused(standing: Standing, is_held: bool) -> (NodeAction, NodeReason)
     use NodeAction as A;
     use NodeReason as R;
     match (standing, is_held) {
-        (Standing::Wanted, _) => (A::Leave, R::VmIsDying),
-        (
-            Standing::Nothing
-            | Standing::Dying
-            | Standing::Gone
-            | Standing::Lost
-            | Standing::LostGone,
-            true,
-        ) => (A::Leave, R::HoldLasts),
-        (Standing::Dying | Standing::Lost, false) => (A::Leave, R::VmIsDying),
+        (Standing::Wanted, _) | (Standing::Dying | Standing::Lost, false) => {
+            (A::Leave, R::VmIsDying)
+        }
+        (Standing::Dying | Standing::Lost, true)
+        | (Standing::Nothing | Standing::Gone | Standing::LostGone, true) => {
+            (A::Leave, R::HoldLasts)
+        }
         (Standing::Nothing | Standing::Gone | Standing::LostGone, false) => {
             (A::PowerDown, R::HoldIsOver)
         }
