@@ -18,10 +18,10 @@ PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azsl
 CLUSTER_THREADS ?= 4
 
 # The steps of `make test`, in order. The gates that need no build come first.
-TEST_STEPS := deps fmt clippy build-tests static-debug test-all test-sdk deny-if-here
+TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
-.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-sdk demo deny deny-if-here \
-	release golden clean root
+.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-sdk demo deny \
+	deny-if-here release golden clean root
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 22
@@ -59,8 +59,16 @@ test: ## THE test command: everything, from nothing to green, under 30 minutes o
 build-tests: ## build every program and every test
 	cargo build $(LOCKED) --workspace --all-targets
 
-test-all: root build-tests ## every test of the workspace (root)
-	cargo test $(LOCKED) --workspace -- --test-threads=$(CLUSTER_THREADS)
+# The stories wait most of their time, so everything else runs beside them; each of the two shows its output whole,
+# when it ends.
+test-all: root build-tests ## every test of the workspace, and the SDK's (root)
+	@$(MAKE) -j2 --output-sync=recurse --no-print-directory test-e2e test-rest
+
+# Cargo can leave out no single test: all whose name does not begin with `e` are all but `e2e`.
+test-rest: root build-tests ## every test but the stories, and the SDK's (root)
+	cargo test $(LOCKED) --workspace --lib --bins --test '[!e]*' -- --test-threads=$(CLUSTER_THREADS)
+	cargo test $(LOCKED) --workspace --doc
+	@$(MAKE) test-sdk
 
 test-unit: ## tests of the crates that need neither root nor slurmctld
 	cargo test $(LOCKED) --workspace --lib
@@ -69,7 +77,7 @@ test-e2e: root build-tests ## the stories with a real slurmctld, slurmd and the 
 	cargo test $(LOCKED) --workspace --test e2e -- --test-threads=$(CLUSTER_THREADS)
 
 test-sdk: build-tests ## the official Python SDK against the emulator, where PyPI can be reached
-	tests/sdk/run.sh
+	AZSLURM_ARM_EMULATOR=$(abspath $(TARGET_DIR))/debug/azslurm-arm-emulator tests/sdk/run.sh
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
 	@$(TARGET_DIR)/debug/azslurm-demo
