@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::events::{self, EventsOf};
 use crate::explain::explain;
 use crate::pass::{Options, pass};
+use crate::record::{self, RecordTo, ReplayOf};
 use crate::status::status;
 
 /// The program's name in logs and leases.
@@ -82,6 +83,13 @@ enum Verb {
     },
     /// What happened, oldest first
     Events(EventsOf),
+    /// Save what a pass sees now, for a bug report: nothing is changed
+    #[command(after_help = record::CONTENTS)]
+    Record(RecordTo),
+    /// What a pass would do about what was recorded: nobody is asked and nothing is changed
+    #[command(after_help = "Exit code 0: all was as it should be; 1: something was left or not \
+        known, the report says what; 2: it is no record.")]
+    Replay(ReplayOf),
     /// What slurmctld, Azure and the ledger each say of every node
     Status {
         /// Only these nodes, as a Slurm host list
@@ -186,6 +194,17 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             let mut session = Session::open_to_look(PROGRAM, config)?;
             events::show(&mut session, &of, json)?;
             Ok(exit::DONE)
+        }
+        Verb::Record(to) => {
+            let mut session = Session::begin(PROGRAM, config, true)?;
+            let recorded = driver::block_on(record::record(&mut session, &to))??;
+            show(json, &recorded, || recorded.text())?;
+            Ok(exit::DONE)
+        }
+        Verb::Replay(of) => {
+            let report = record::replay(&of)?;
+            show(json, &report, || report.text())?;
+            Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
         }
         Verb::Status { nodes } => {
             let only: Option<Vec<NodeName>> = nodes

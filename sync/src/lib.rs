@@ -23,5 +23,6 @@ pub mod observe;
 pub mod orphans;
 pub mod pass;
 pub mod plan;
+pub mod record;
 pub mod report;
 pub mod status;

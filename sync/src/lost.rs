@@ -32,7 +32,7 @@ pub async fn take(
     listing: &Listing,
 ) -> Result<usize, Stop> {
     let mut looks = JoinSet::new();
-    for attempt in suspects(session, seen, listing) {
+    for attempt in suspects(seen, listing) {
         if let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() {
             looks.spawn(look(arm, attempt));
         }
@@ -45,7 +45,7 @@ pub async fn take(
 }
 
 /// VMs that should run, and of which the list says otherwise.
-fn suspects(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Attempt> {
+pub(crate) fn suspects(seen: &Observation, listing: &Listing) -> Vec<Attempt> {
     let is_followed = |attempt: &&Attempt| {
         let node = seen.slurm.as_ref().ok().and_then(|nodes| nodes.get(&attempt.is.node));
         let is_closing = node.is_some_and(|node| {
@@ -53,7 +53,7 @@ fn suspects(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Att
         });
         attempt.state == AttemptState::Running
             && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
-            && seen.lease_view(&attempt.is.node, session) == LeaseView::Free
+            && seen.lease_view(&attempt.is.node) == LeaseView::Free
     };
     let row = |attempt: &Attempt| listing.vms.get(&attempt.is.vm.as_str().to_ascii_lowercase());
     let (listed, missing): (Vec<Attempt>, Vec<Attempt>) = seen

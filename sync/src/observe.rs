@@ -7,12 +7,12 @@ use azslurm_core::decide::{LeaseView, SlurmView, Standing};
 use azslurm_core::hold::HoldScope;
 use azslurm_core::plan::{half_open, held_everywhere};
 use azslurm_core::{NodeName, Timestamp};
-use azslurm_ledger::{LeaseRow, LedgerError};
+use azslurm_ledger::{Holder, LeaseRow, LedgerError};
 use azslurm_program::exit::chain_of;
 use azslurm_program::facts::USAGES_TRUSTED;
 use azslurm_program::sight::Seen;
 use azslurm_program::{Session, now, view};
-use azslurm_slurm::Node;
+use azslurm_slurm::{Node, SlurmError};
 
 /// One observation.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Observation {
     pub attempts: BTreeMap<NodeName, Vec<Attempt>>,
     /// Leases by node.
     pub leases: BTreeMap<NodeName, LeaseRow>,
+    /// Holders of those that live.
+    pub alive: BTreeSet<Holder>,
     /// Holds, facts and blocks.
     pub seen: Seen,
     /// slurmctld's nodes; `Err` why they are not known.
@@ -31,7 +33,30 @@ pub struct Observation {
 
 /// Reads the ledger, then asks slurmctld.
 pub async fn observe(session: &Session) -> Result<Observation, LedgerError> {
-    let at = now();
+    let mut seen = look_up(session, now())?;
+    seen.alive = living(session, &seen.leases);
+    seen.slurm = by_name(session.slurm.nodes().await);
+    Ok(seen)
+}
+
+/// slurmctld's nodes, or why they are not known.
+pub(crate) fn by_name(
+    nodes: Result<Vec<Node>, SlurmError>,
+) -> Result<BTreeMap<NodeName, Node>, String> {
+    match nodes {
+        Ok(nodes) => Ok(nodes.into_iter().map(|node| (node.name.clone(), node)).collect()),
+        Err(error) => Err(chain_of(&error)),
+    }
+}
+
+/// Which holders live. Each is asked for once: a thousand nodes are one driver's.
+fn living(session: &Session, leases: &BTreeMap<NodeName, LeaseRow>) -> BTreeSet<Holder> {
+    let holders: BTreeSet<&Holder> = leases.values().map(|row| &row.holder).collect();
+    holders.into_iter().filter(|holder| session.is_alive(holder)).cloned().collect()
+}
+
+/// What the ledger says; nobody is asked yet, and no holder is known to live.
+pub(crate) fn look_up(session: &Session, at: Timestamp) -> Result<Observation, LedgerError> {
     let ours: Vec<NodeName> =
         session.config.nodesets.values().flat_map(|nodeset| nodeset.nodes.clone()).collect();
     let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
@@ -43,11 +68,8 @@ pub async fn observe(session: &Session) -> Result<Observation, LedgerError> {
     }
     let leases = session.ledger.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
     let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, at))?;
-    let slurm = match session.slurm.nodes().await {
-        Ok(nodes) => Ok(nodes.into_iter().map(|node| (node.name.clone(), node)).collect()),
-        Err(error) => Err(chain_of(&error)),
-    };
-    Ok(Observation { at, attempts, leases, seen, slurm })
+    let slurm = Err("it was not asked".to_owned());
+    Ok(Observation { at, attempts, leases, alive: BTreeSet::new(), seen, slurm })
 }
 
 impl Observation {
@@ -66,11 +88,11 @@ impl Observation {
     }
 
     /// Who may change a node's VMs.
-    pub fn lease_view(&self, node: &NodeName, session: &Session) -> LeaseView {
+    pub fn lease_view(&self, node: &NodeName) -> LeaseView {
         let held = self
             .leases
             .get(node)
-            .is_some_and(|row| self.at < row.until && session.is_alive(&row.holder));
+            .is_some_and(|row| self.at < row.until && self.alive.contains(&row.holder));
         if held { LeaseView::Held } else { LeaseView::Free }
     }
 

@@ -119,8 +119,8 @@ fn decide_one(session: &Session, seen: &Observation, row: &VmRow) -> Option<Orph
     let vm: VmName = row.name.parse().ok()?;
     let (node, id) = vm.split()?;
     let attempt = attempt_of(&session.config, row);
-    let is_young = now() < id.began_at().plus(YOUNG_FOR);
-    let (slurm, lease) = (seen.slurm_view(&node), seen.lease_view(&node, session));
+    let is_young = seen.at < id.began_at().plus(YOUNG_FOR);
+    let (slurm, lease) = (seen.slurm_view(&node), seen.lease_view(&node));
     let (mut action, mut reason) = decide_orphan(slurm, lease, seen.standing(&node), is_young);
     if attempt.is_none() {
         (action, reason) = (OrphanAction::Leave, OrphanReason::NodeNotInSlurm);

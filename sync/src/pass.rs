@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::act;
 use crate::lost;
 use crate::observe::{Observation, observe};
-use crate::orphans::{self, Orphan, Taken};
+use crate::orphans::{self, Listing, Orphan};
 use crate::report::{Line, Report};
 
 /// Attempts that ended this long ago are forgotten, but never a node's newest.
@@ -69,7 +69,7 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
     let held = seen.held(session);
     let decide_one = |node: NodeName| {
         let slurm = seen.slurm_view(&node);
-        let lease = seen.lease_view(&node, session);
+        let lease = seen.lease_view(&node);
         let attempts = seen.attempts_of(&node);
         let (node_action, node_reason) =
             decide_node(slurm, lease, seen.standing(&node), held.contains(&node));
@@ -94,27 +94,21 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     // Azure first: what it lists and the ledger does not know then, nobody has just begun.
     let listing = orphans::list(session).await;
     let mut seen = observe(session).await.map_err(Stop::failed)?;
+    if options.dry_run {
+        return Ok(foresee(session, &seen, listing));
+    }
     let found = orphans::decide(session, &seen, &listing);
-    let mut taken = Taken::default();
-    if !options.dry_run {
-        taken = orphans::take(session, (&seen, &found), options.force).await?;
-        let lost = lost::take(session, &seen, &listing).await?;
-        if taken.adopted + taken.doomed + lost > 0 {
-            seen = observe(session).await.map_err(Stop::failed)?;
-        }
+    let taken = orphans::take(session, (&seen, &found), options.force).await?;
+    let lost = lost::take(session, &seen, &listing).await?;
+    if taken.adopted + taken.doomed + lost > 0 {
+        seen = observe(session).await.map_err(Stop::failed)?;
     }
     let decided = decide(session, &seen);
-    if !options.dry_run {
-        act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
-    }
+    act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
     let mut report = report_of(&seen, &decided);
-    report.dry_run = options.dry_run;
     report.orphans = found.iter().map(orphan_line).collect();
     report.orphans_left = taken.beyond;
     report.azure_incomplete = listing.incomplete;
-    if options.dry_run {
-        return Ok(report);
-    }
     let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
     let unfinished = seen.attempts.values().flatten().filter(|a| !a.state.is_ended());
     if decided.iter().any(is_work) || empty_blocks(&seen.seen.blocks, unfinished) > 0 {
@@ -127,6 +121,17 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     tidy(session).map_err(Stop::failed)?;
     report.left = left(session).map_err(Stop::failed)?;
     Ok(report)
+}
+
+/// What a pass would do about what was seen: the report of a dry run. Asks nobody.
+pub(crate) fn foresee(session: &Session, seen: &Observation, listing: Listing) -> Report {
+    let mut report = report_of(seen, &decide(session, seen));
+    report.dry_run = true;
+    report.orphans = orphans::decide(session, seen, &listing).iter().map(orphan_line).collect();
+    let suspects = lost::suspects(seen, &listing);
+    report.suspects = suspects.iter().map(|one| suspect_line(seen, one)).collect();
+    report.azure_incomplete = listing.incomplete;
+    report
 }
 
 /// VMs and blocks whose work is not finished.
@@ -261,6 +266,18 @@ fn orphan_line(orphan: &Orphan) -> Line {
         ledger: "unknown".to_owned(),
         action: format!("{:?}", orphan.action),
         reason: format!("{:?}", orphan.reason),
+    }
+}
+
+/// A VM that Azure is asked for by name, because its list says that it does not run.
+fn suspect_line(seen: &Observation, attempt: &Attempt) -> Line {
+    Line {
+        node: attempt.is.node.clone(),
+        vm: Some(attempt.is.vm.clone()),
+        slurm: format!("{:?}", seen.slurm_view(&attempt.is.node)),
+        ledger: attempt.state.word().to_owned(),
+        action: "Ask".to_owned(),
+        reason: "ListedAsLost".to_owned(),
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Report {
     pub orphans: Vec<Line>,
     /// Orphans that are to be deleted and are left to the next pass.
     pub orphans_left: usize,
+    /// Of a dry run: VMs that should run and that Azure's list shows otherwise or not at all. A
+    /// pass asks for each by name; what is lost is told to slurmctld and cleared away.
+    pub suspects: Vec<Line>,
     /// The decisions.
     pub lines: Vec<Line>,
     /// What came of them in Azure.
@@ -85,7 +88,9 @@ impl Report {
                 self.orphans_left
             );
         }
-        for Line { node, vm, slurm, ledger, action, reason } in &self.lines {
+        for Line { node, vm, slurm, ledger, action, reason } in
+            self.suspects.iter().chain(&self.lines)
+        {
             let vm = vm.as_ref().map_or("-", VmName::as_str);
             text += &format!(
                 "{node:16} {vm:26} slurm {slurm:16} ledger {ledger:16} {action}: {reason}\n"

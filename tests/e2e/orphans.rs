@@ -38,6 +38,10 @@ fn a_job_outlives_the_ledger_and_its_vms_are_deleted_after_it() -> Result<()> {
         &format!("a dry run says what a pass would do: {dry}"),
         orphans(&dry, "Adopt") == 2,
     )?;
+    let record = cluster.dir().join("record").display().to_string();
+    let recorded = cluster.run_program("azslurm-sync", &["--json", "record", &record])?;
+    let recorded: Value = serde_json::from_slice(&recorded.stdout)?;
+    check(&cluster, &format!("a record says the same: {recorded}"), recorded["report"] == dry)?;
     let first = pass(&cluster)?;
     check(&cluster, &format!("both VMs are taken: {first}"), orphans(&first, "Adopt") == 2)?;
     let second = pass(&cluster)?;
@@ -47,6 +51,9 @@ fn a_job_outlives_the_ledger_and_its_vms_are_deleted_after_it() -> Result<()> {
         second["orphans"] == json!([]),
     )?;
     check(&cluster, "both VMs are known", second["vms"] == 2)?;
+    let replayed = cluster.run_program("azslurm-sync", &["--json", "replay", &record])?;
+    let replayed: Value = serde_json::from_slice(&replayed.stdout)?;
+    check(&cluster, &format!("and a replay still does: {replayed}"), replayed == dry)?;
     fs::write(&go_on, "")?;
     cluster.wait_for_job(CYCLE, job, "COMPLETED")?;
     end(&cluster)

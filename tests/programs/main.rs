@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod budgets;
 mod failover;
+mod records;
 mod refusals;
 mod thousand;
 mod verbs;

@@ -46,13 +46,13 @@ fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn sync(bench: &Bench, words: &[&str], code: i32) -> String {
+pub fn sync(bench: &Bench, words: &[&str], code: i32) -> String {
     let output = bench.run("azslurm-sync", words);
     said(&output, code);
     text_of(&output)
 }
 
-fn json(bench: &Bench, words: &[&str], code: i32) -> Value {
+pub fn json(bench: &Bench, words: &[&str], code: i32) -> Value {
     let words: Vec<&str> = ["--json"].iter().chain(words).copied().collect();
     serde_json::from_str(&sync(bench, &words, code)).unwrap()
 }

@@ -9,7 +9,9 @@ use std::str::FromStr;
 use azslurm_core::vm::{TAG_ATTEMPT, TAG_CLUSTER, TAG_NODE, TAG_NODESET};
 use azslurm_core::{AttemptId, ClusterName, NodeName, NodesetName, Timestamp};
 
-use crate::ResourceId;
+use serde_json::{Value, json};
+
+use crate::{ResourceId, read};
 
 macro_rules! open_enum {
     (
@@ -216,6 +218,37 @@ pub struct VmRow {
     pub time_created: Option<Timestamp>,
 }
 
+impl VmRow {
+    /// As a row of Resource Graph, for [`VmRow::from_json`].
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id.as_str(),
+            "name": self.name,
+            "tags": self.tags,
+            "location": self.location,
+            "resourceGroup": self.resource_group,
+            "zones": self.zones,
+            "vmSize": self.sku,
+            "prov": self.provisioning_state.word(),
+            "power": self.power.as_ref().map(|power| format!("PowerState/{power}")),
+            "created": self.time_created.and_then(created),
+        })
+    }
+
+    /// Reads a row of Resource Graph, or what [`VmRow::to_json`] wrote.
+    ///
+    /// # Errors
+    /// It has no id.
+    pub fn from_json(row: &Value) -> Result<VmRow, String> {
+        read::row(row)
+    }
+}
+
+/// To the millisecond: what is read again must be the same.
+fn created(at: Timestamp) -> Option<String> {
+    jiff::Timestamp::from_millisecond(at.as_millis()).ok().map(|at| at.to_string())
+}
+
 /// A NIC or disk that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
@@ -227,4 +260,29 @@ pub struct Leftover {
     pub tags: BTreeMap<String, String>,
     /// Resource id of the VM that has it, if one does.
     pub managed_by: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_written_and_read_again_is_the_same_row() {
+        let id = "/subscriptions/s/resourceGroups/RG/providers/Microsoft.Compute\
+                  /virtualMachines/n1-0abcdefg";
+        let bare = VmRow::from_json(&json!({ "id": id })).unwrap();
+        let full = VmRow::from_json(&json!({
+            "id": id, "name": "n1-0abcdefg", "location": "westeurope", "resourceGroup": "rg",
+            "tags": { "azslurm-cluster": "c", "azslurm-node": "n1", "mine": "x" },
+            "zones": ["2"], "vmSize": "Standard_D4s_v5", "prov": "Succeeded",
+            "power": "PowerState/deallocated", "created": "2026-11-21T01:53:05.123Z",
+        }))
+        .unwrap();
+        assert_eq!(full.power, Some(VmPower::Deallocated));
+        assert_eq!(full.time_created.map(|at| at.as_millis() % 1000), Some(123));
+        for row in [bare, full] {
+            assert_eq!(VmRow::from_json(&row.to_json()).unwrap(), row);
+        }
+        assert!(VmRow::from_json(&json!({ "name": "n1" })).is_err());
+    }
 }

@@ -19,6 +19,7 @@
 mod attempt;
 mod block;
 mod budget;
+mod copy;
 mod error;
 mod event;
 mod fact;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknod};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::backup::Progress;
+use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::{LedgerError, Reader};
 
@@ -72,6 +73,17 @@ pub(crate) fn in_memory() -> Result<Reader, LedgerError> {
     prepare(Reader { connection, path })
 }
 
+/// The file in memory; it is only read.
+pub(crate) fn copy_in_memory(path: &Path) -> Result<Reader, LedgerError> {
+    if !exists(path)? {
+        return Err(LedgerError::Missing { path: path.to_owned() });
+    }
+    let failed = |error| LedgerError::of(path, "reading a copy of it", error);
+    let mut connection = Connection::open_in_memory().map_err(failed)?;
+    connection.restore(MAIN_DB, path, None::<fn(Progress)>).map_err(failed)?;
+    prepare(Reader { connection, path: path.to_owned() })
+}
+
 /// Whether a file is there that may be a ledger.
 fn exists(path: &Path) -> Result<bool, LedgerError> {
     match fs::metadata(path) {
@@ -93,7 +105,7 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn unreadable(path: &Path, error: io::Error) -> LedgerError {
+pub(crate) fn unreadable(path: &Path, error: io::Error) -> LedgerError {
     LedgerError::Unreadable { path: path.to_owned(), source: Box::new(error) }
 }
 

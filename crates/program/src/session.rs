@@ -63,10 +63,15 @@ impl Session {
     }
 
     fn with_ledger(loaded: config_file::Loaded, ledger: Ledger) -> Session {
-        let slurm = Slurm::new(&loaded.config.slurm);
+        Session::of(loaded.config, loaded.path, ledger)
+    }
+
+    /// Of parts that the caller has, such as those of another machine.
+    pub fn of(config: Config, config_path: PathBuf, ledger: Ledger) -> Session {
+        let slurm = Slurm::new(&config.slurm);
         Session {
-            config: Arc::new(loaded.config),
-            config_path: loaded.path,
+            config: Arc::new(config),
+            config_path,
             ledger,
             slurm,
             clients: Clients::default(),

@@ -15,6 +15,9 @@ use crate::{Controller, Job, Node, NodeVerb, SlurmError, SlurmVersion, job, node
 /// So many unreadable records are shown in one line of the log.
 const ODD_SHOWN_MAX: usize = 3;
 
+/// Every node, hidden ones too, one record in each line.
+const SHOW_NODES: [&str; 4] = ["-a", "show", "nodes", "-o"];
+
 /// A cluster's slurmctld. Cheap to clone; clones count their runs together.
 #[derive(Debug, Clone)]
 pub struct Slurm {
@@ -35,9 +38,19 @@ impl Slurm {
     /// All nodes of the cluster. A record that cannot be read is logged and left out: for its node
     /// nothing is known.
     pub async fn nodes(&self) -> Result<Vec<Node>, SlurmError> {
-        let answer = self.scontrol.ask(&["-a", "show", "nodes", "-o"]).await?;
-        let listing = node::read(&answer.stdout);
-        report_odd(&answer, &listing.odd, listing.nodes.len())?;
+        Slurm::nodes_of_text(&self.nodes_text().await?)
+    }
+
+    /// slurmctld's own words about all nodes, for [`Slurm::nodes_of_text`].
+    pub async fn nodes_text(&self) -> Result<String, SlurmError> {
+        Ok(self.scontrol.ask(&SHOW_NODES).await?.stdout)
+    }
+
+    /// The nodes of a text that slurmctld gave, as [`Slurm::nodes`].
+    pub fn nodes_of_text(text: &str) -> Result<Vec<Node>, SlurmError> {
+        let listing = node::read(text);
+        let command = format!("scontrol {}", SHOW_NODES.join(" "));
+        report_odd(&command, &listing.odd, listing.nodes.len())?;
         Ok(listing.nodes)
     }
 
@@ -50,7 +63,7 @@ impl Slurm {
             if !answer.status.success() && !answer.said_not_found() {
                 return Err(answer.into_error());
             }
-            report_odd(&answer, &listing.odd, batch.len())?;
+            report_odd(&answer.command, &listing.odd, batch.len())?;
             found.extend(listing.nodes);
         }
         Ok(found)
@@ -60,7 +73,7 @@ impl Slurm {
     pub async fn jobs(&self) -> Result<Vec<Job>, SlurmError> {
         let answer = self.scontrol.ask(&["-a", "show", "jobs", "-o"]).await?;
         let listing = job::read(&answer.stdout);
-        report_odd(&answer, &listing.odd, listing.jobs.len())?;
+        report_odd(&answer.command, &listing.odd, listing.jobs.len())?;
         Ok(listing.jobs)
     }
 
@@ -201,13 +214,13 @@ fn fold(nodes: &[NodeName]) -> String {
 
 /// Records that cannot be read are a line in the log; an answer in which nothing can be read is an
 /// error, because an empty listing would say that there are no nodes.
-fn report_odd(answer: &Answer, odd: &[String], readable: usize) -> Result<(), SlurmError> {
+fn report_odd(command: &str, odd: &[String], readable: usize) -> Result<(), SlurmError> {
     let Some(first) = odd.first() else { return Ok(()) };
     if readable == 0 {
         let what = format!("{} records, the first is {first:?}", odd.len());
-        return Err(SlurmError::Unreadable { command: answer.command.clone(), what });
+        return Err(SlurmError::Unreadable { command: command.to_owned(), what });
     }
     let shown = &odd[..odd.len().min(ODD_SHOWN_MAX)];
-    warn!(command = answer.command, count = odd.len(), ?shown, "records that cannot be read");
+    warn!(command, count = odd.len(), ?shown, "records that cannot be read");
     Ok(())
 }

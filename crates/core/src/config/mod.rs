@@ -47,6 +47,20 @@ pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
     Ok(config.expect("a part of the config is missing only when its error was reported"))
 }
 
+/// A config for a bug report: without credentials (who we are, and secrets) and without comments,
+/// in which anything may stand. `None` if it is not TOML.
+pub fn without_credentials(text: &str) -> Option<String> {
+    let mut root: toml::Table = text.parse().ok()?;
+    root.remove("credential");
+    let sites = root.get_mut("site").and_then(toml::Value::as_table_mut);
+    for site in sites.into_iter().flat_map(toml::Table::iter_mut) {
+        if let Some(site) = site.1.as_table_mut() {
+            site.remove("credential");
+        }
+    }
+    toml::to_string(&root).ok()
+}
+
 fn syntax_problem(message: &str) -> String {
     format!("not TOML: {message}")
 }
@@ -71,4 +85,37 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
         sites: sites?,
         nodesets: nodesets?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_without_credentials_is_the_same_config_but_for_them() {
+        let text = "# hunter1\n[cluster]\nname = \"c\"\n\
+            [credential]\ntype = \"client-secret\"\n\
+            tenant_id = \"00000000-0000-0000-0000-00000000000a\"\n\
+            client_id = \"00000000-0000-0000-0000-00000000000b\"\nclient_secret = \"hunter2\"\n\
+            [site.west]\nsubscription = \"00000000-0000-0000-0000-000000000001\"\n\
+            region = \"westeurope\"\nresource_group = \"hpc\"\n\
+            subnet = \"/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/\
+            providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute\"\n\
+            [nodeset.n]\nnodes = \"n[1-3]\"\nsites = [\"west\"]\nsku = \"Standard_D4s_v5\"\n\
+            image = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\nssh_public_key_file = \"/k\"\n";
+        let of_site = text.replace("[credential]", "[site.west.credential]");
+        for text in [text, &of_site] {
+            let mut whole = parse(text).unwrap();
+            assert!(whole.holds_secret());
+            let shared = without_credentials(text).unwrap();
+            assert!(!shared.contains("hunter"), "{shared}");
+            assert!(!shared.contains("00000000000a") && !shared.contains("00000000000b"));
+            let read = parse(&shared).unwrap();
+            for (name, site) in &mut whole.sites {
+                site.credential = read.sites[name].credential.clone();
+            }
+            assert_eq!(read, whole);
+        }
+        assert_eq!(without_credentials("= what"), None);
+    }
 }
