@@ -122,6 +122,8 @@ pub async fn tell(session: &mut Session, decided: &[Decided]) -> Result<(), Ledg
     let over: Vec<NodeName> = decided.iter().filter(is_over).map(|d| d.node.clone()).collect();
     let text = reason::reason("hold-over", "the node may be used again", None);
     say(session, &over, (NodeVerb::PowerDownForce, Some(&text))).await;
+    // Once more: the first word requeues the jobs, and then slurmctld waits until SlurmdTimeout for
+    // a dead slurmd to confirm their ends. The second word ends that (seen with 22.05).
     tell_lost(session, decided).await
 }
 

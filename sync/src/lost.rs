@@ -129,11 +129,9 @@ async fn look(arm: Arm, attempt: Attempt) -> Option<(Attempt, AzureSays)> {
         true => (CODE_EVICTED, "Azure took the Spot VM back"),
         false => (CODE_VANISHED, "somebody took the VM"),
     };
-    let says = AzureSays {
-        code: code.to_owned(),
-        text: format!("{who}: {} {what}", attempt.is.vm),
-        request_id: None,
-    };
+    // Without the VM's name: many that are taken at once are told in one call.
+    let says =
+        AzureSays { code: code.to_owned(), text: format!("{who}: it {what}"), request_id: None };
     Some((attempt, says))
 }
 

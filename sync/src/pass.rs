@@ -206,7 +206,8 @@ async fn finish(
     };
     for told in decided.iter().filter(tells) {
         let line = node_line(told);
-        if !report.lines.contains(&line) {
+        let is_it = |said: &Line| said.vm.is_none() && said.node == line.node;
+        if !report.lines.iter().any(|said| is_it(said) && said.action == line.action) {
             report.lines.push(line);
         }
     }

@@ -19,3 +19,4 @@ mod story;
 mod suspend_resume;
 mod throttle;
 mod timeout;
+mod vanished;

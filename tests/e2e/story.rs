@@ -61,13 +61,54 @@ pub fn holds_end(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// After a story: every node is off and usable, no work is left, and the audit is clean.
+/// Every VM has been there for longer than Azure's list may lag: an absence from it counts.
+pub fn vms_grow_old(cluster: &Cluster) -> Result<()> {
+    let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
+    ledger.busy_timeout(SOON)?;
+    ledger.execute(
+        "UPDATE attempts SET intended_at = intended_at - 150000, \
+         accepted_at = accepted_at - 150000, running_at = running_at - 150000",
+        [],
+    )?;
+    Ok(())
+}
+
+/// A job that runs until a file is there, and says how often it was begun before.
+pub fn waiting_job(cluster: &Cluster) -> (String, PathBuf) {
+    let go_on = cluster.dir().join("go-on");
+    let wait = format!("while [ ! -e {} ]; do sleep 1; done", go_on.display());
+    let script = format!("#!/bin/bash\necho began $SLURM_RESTART_COUNT\n{wait}\necho done\n");
+    (script, go_on)
+}
+
+/// Powers the idle nodes down now, instead of waiting for SuspendTime.
+pub fn power_down_idle(cluster: &Cluster) -> Result<()> {
+    let states = cluster.node_states()?;
+    let idle = states.iter().filter(|(_, state)| *state == "IDLE+CLOUD");
+    let idle: Vec<&str> = idle.map(|(node, _)| node.as_str()).collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    let idle = format!("nodename={}", idle.join(","));
+    cluster.scontrol(&["update", &idle, "state=power_down"]).map(drop)
+}
+
+/// How often the programs have told slurmctld this of nodes, one call each.
+pub fn told(cluster: &Cluster, verb: &str) -> usize {
+    let log = fs::read_to_string(cluster.log_path()).unwrap_or_default();
+    let words = format!("told slurmctld: state={verb}");
+    log.lines().filter(|line| line.contains(&words)).count()
+}
+
+/// After a story: every cloud node is off and usable, no work is left, and the audit is clean.
 pub fn end(cluster: &Cluster) -> Result<()> {
+    let prefix = format!("{}-", cluster.spec().prefix);
     passes_until(cluster, "nothing to be left to do", |report| {
         let states = cluster.node_states()?;
         let are_off = states
-            .values()
-            .all(|state| state.starts_with("IDLE") && state.contains("POWERED_DOWN"));
+            .iter()
+            .filter(|(node, _)| node.starts_with(&prefix))
+            .all(|(_, state)| state.starts_with("IDLE") && state.contains("POWERED_DOWN"));
         Ok(are_off && report["left"] == 0 && report["vms"] == 0)
     })?;
     cluster.audit()

@@ -178,6 +178,11 @@ impl EmulatorClient {
         self.post("/evict", &json!({ "vm": vm })).map(drop)
     }
 
+    /// Somebody else deletes a VM.
+    pub fn vanish(&self, vm: &str) -> Result<()> {
+        self.post("/vms", &json!({ "vm": vm, "vanish": true })).map(drop)
+    }
+
     /// VMs with these computer names run, and never start their boot command. Replaces the former
     /// list.
     pub fn never_boot(&self, computer_names: &[&str]) -> Result<()> {
