@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,9 +13,12 @@ use serde::Serialize;
 
 use crate::events::{self, EventsOf};
 use crate::explain::explain;
+use crate::nodes::{NodesOf, nodes};
 use crate::pass::{Options, pass};
 use crate::record::{self, RecordTo, ReplayOf};
+use crate::sources::{Source, are_known};
 use crate::status::status;
+use crate::vms::{VmsOf, vms};
 
 /// The program's name in logs and leases.
 pub const PROGRAM: &str = "azslurm-sync";
@@ -90,12 +94,19 @@ enum Verb {
     #[command(after_help = "Exit code 0: all was as it should be; 1: something was left or not \
         known, the report says what; 2: it is no record.")]
     Replay(ReplayOf),
-    /// What slurmctld, Azure and the ledger each say of every node
-    Status {
-        /// Only these nodes, as a Slurm host list
-        #[arg(value_name = "HOSTLIST")]
-        nodes: Option<String>,
-    },
+    /// The cluster on one screen: what is known and how old it is, who works, how many nodes and
+    /// VMs are in which state, what is held, and what the next pass does; Azure is not asked
+    #[command(after_help = LOOK_CODES)]
+    Status,
+    /// What slurmctld and the ledger (and with `--azure` Azure) each say of every node
+    #[command(after_help = LOOK_CODES)]
+    Nodes(NodesOf),
+    /// VMs: state and since when, place, size, whether Slurm uses it
+    #[command(after_help = LOOK_CODES)]
+    Vms(VmsOf),
+    /// All holds that are not over, with the nodes that each keeps from coming; as `hold list`
+    #[command(after_help = HOLD_CODES)]
+    Holds,
 }
 
 #[derive(Debug, Subcommand)]
@@ -139,6 +150,9 @@ enum HoldVerb {
 
 const HOLD_CODES: &str = "Exit code 0: done; 1: the ledger could not be read or written; 2: \
     something named is not there, or it could not start: nothing is changed.";
+
+const LOOK_CODES: &str = "Exit code 0: all who were asked have answered; 1: one has not, the \
+    output says which, why, and how old what is known is; 2: it could not start.";
 
 /// Reads `30m`.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
@@ -206,17 +220,36 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             show(json, &report, || report.text())?;
             Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
         }
-        Verb::Status { nodes } => {
-            let only: Option<Vec<NodeName>> = nodes
-                .map(|list| hostlist::expand(&list))
-                .transpose()
-                .map_err(Stop::cannot_start)?;
-            let mut session = Session::open_to_look(PROGRAM, config)?;
-            let status = driver::block_on(status(&mut session, only.as_deref()))??;
+        Verb::Status => {
+            let session = Session::open_to_look(PROGRAM, config)?;
+            let status = driver::block_on(status(&session))??;
             show(json, &status, || status.text())?;
-            Ok(if status.unknown.is_empty() { exit::DONE } else { exit::FAILED })
+            Ok(looked(&status.sources))
         }
+        Verb::Nodes(of) => {
+            let mut session = Session::open_to_look(PROGRAM, config)?;
+            let nodes = driver::block_on(nodes(&mut session, &of))??;
+            show(json, &nodes, || nodes.text())?;
+            Ok(looked(&nodes.sources))
+        }
+        Verb::Vms(of) => {
+            let mut session = Session::open_to_look(PROGRAM, config)?;
+            let vms = driver::block_on(vms(&mut session, &of))??;
+            show(json, &vms, || vms.text())?;
+            Ok(looked(&vms.sources))
+        }
+        Verb::Holds => hold(config, json, HoldVerb::List),
     }
+}
+
+fn looked(sources: &[Source]) -> u8 {
+    if are_known(sources) { exit::DONE } else { exit::FAILED }
+}
+
+/// The nodes of a host list; `None` without one.
+pub(crate) fn only(list: Option<&str>) -> Result<Option<BTreeSet<NodeName>>, Stop> {
+    let nodes = list.map(hostlist::expand).transpose().map_err(Stop::cannot_start)?;
+    Ok(nodes.map(|nodes| nodes.into_iter().collect()))
 }
 
 fn hold(config: Option<&Path>, json: bool, what: HoldVerb) -> Result<u8, Stop> {

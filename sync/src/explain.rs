@@ -11,8 +11,9 @@ use azslurm_program::exit::Stop;
 use serde::Serialize;
 
 use crate::events::Row;
-use crate::observe::{Observation, observe};
+use crate::observe::Observation;
 use crate::pass::{Decided, decide};
+use crate::sources::{self, Source, look};
 
 /// How many events of one thing are told.
 const EVENTS_MAX: usize = 100;
@@ -32,7 +33,7 @@ pub enum Subject {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{0:?} is no node of the config, and the ledger knows no VM of that name; a job is a number. \
-     `azslurm-sync status` shows all nodes"
+     `azslurm-sync nodes` shows all nodes"
 )]
 pub struct UnknownSubject(String);
 
@@ -56,6 +57,8 @@ pub struct NodeStory {
 pub struct Story {
     /// When it was told, RFC 3339.
     pub at: String,
+    /// Who was asked, and what is not known.
+    pub sources: Vec<Source>,
     /// The nodes that it is about.
     pub nodes: Vec<NodeStory>,
     /// What happened, oldest first.
@@ -89,7 +92,7 @@ fn subject(session: &Session, word: &str) -> Result<Subject, Stop> {
 /// Tells the story of what `word` names.
 pub async fn explain(session: &mut Session, word: &str) -> Result<Story, Stop> {
     let subject = subject(session, word)?;
-    let seen = observe(session).await.map_err(Stop::failed)?;
+    let (seen, sources) = look(session).await?;
     let mut filter = EventFilter { limit: EVENTS_MAX, ..EventFilter::default() };
     match &subject {
         Subject::Job(job) => filter.job = Some(*job),
@@ -108,6 +111,7 @@ pub async fn explain(session: &mut Session, word: &str) -> Result<Story, Stop> {
     let told = nodes.iter().map(|node| node_story(session, (&seen, &decided), node)).collect();
     Ok(Story {
         at: seen.at.to_string(),
+        sources,
         nodes: told,
         events: events.into_iter().map(Row::from).collect(),
     })
@@ -172,6 +176,9 @@ impl Story {
     /// For people.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        for line in sources::complaints(&self.sources) {
+            text += &format!("{line}\n");
+        }
         for story in &self.nodes {
             text += &format!("{}\n  slurmctld  {}\n", story.node, story.slurm);
             for vm in &story.vms {

@@ -13,7 +13,6 @@ use azslurm_program::exit::Stop;
 use azslurm_program::facts::USAGES_TRUSTED;
 use azslurm_program::sight::Seen;
 use azslurm_program::{Session, holds, now};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Names that one error lists: a screen of blocks helps nobody.
@@ -78,20 +77,17 @@ pub fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "no holds: every place may be tried".to_owned();
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["SCOPE", "STANDING", "STRIKES", "UNTIL", "NODES", "WHY"]);
-    for row in rows {
-        table.add_row([
+    let lines = rows.iter().map(|row| {
+        vec![
             row.scope.clone(),
             row.standing.to_owned(),
             row.strikes.to_string(),
             row.until.clone(),
             row.nodes.clone(),
             format!("{}: {}", row.code, row.text),
-        ]);
-    }
-    table.to_string()
+        ]
+    });
+    crate::table::table(&["SCOPE", "STANDING", "STRIKES", "UNTIL", "NODES", "WHY"], lines)
 }
 
 /// A word that names no hold.

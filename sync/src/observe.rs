@@ -50,7 +50,7 @@ pub(crate) fn by_name(
 }
 
 /// Which holders live. Each is asked for once: a thousand nodes are one driver's.
-fn living(session: &Session, leases: &BTreeMap<NodeName, LeaseRow>) -> BTreeSet<Holder> {
+pub(crate) fn living(session: &Session, leases: &BTreeMap<NodeName, LeaseRow>) -> BTreeSet<Holder> {
     let holders: BTreeSet<&Holder> = leases.values().map(|row| &row.holder).collect();
     holders.into_iter().filter(|holder| session.is_alive(holder)).cloned().collect()
 }

@@ -8,7 +8,7 @@ use azslurm_core::block::{Block, Incarnation};
 use azslurm_core::decide::{
     AttemptAction, AttemptReason, NodeAction, NodeReason, SlurmView, decide_attempt, decide_node,
 };
-use azslurm_core::{NodeName, VmName};
+use azslurm_core::{NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::alive::{self, Alive};
 use azslurm_program::exit::Stop;
@@ -21,6 +21,7 @@ use crate::lost;
 use crate::observe::{Observation, observe};
 use crate::orphans::{self, Listing, Orphan};
 use crate::report::{Line, Report};
+use crate::sources::LastPass;
 
 /// Attempts that ended this long ago are forgotten, but never a node's newest.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -50,6 +51,16 @@ impl Decided {
     /// Whether anything is done in Azure.
     pub fn touches_azure(&self) -> bool {
         self.attempts.iter().any(|(_, action, _)| *action != AttemptAction::Leave)
+    }
+
+    /// What is to be done about the node and its VMs, and why, in our words.
+    pub fn steps(&self) -> Vec<(String, String)> {
+        let of_vms = self.attempts.iter().filter(|(_, action, _)| *action != AttemptAction::Leave);
+        let of_vms =
+            of_vms.map(|(_, action, reason)| (format!("{action:?}"), format!("{reason:?}")));
+        let of_node = (self.node_action != NodeAction::Leave)
+            .then(|| (format!("{:?}", self.node_action), format!("{:?}", self.node_reason)));
+        of_node.into_iter().chain(of_vms).collect()
     }
 }
 
@@ -92,11 +103,13 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
 /// Observes, decides, acts, and says what it did.
 pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Stop> {
     // Azure first: what it lists and the ledger does not know then, nobody has just begun.
+    let begun = now();
     let listing = orphans::list(session).await;
     let mut seen = observe(session).await.map_err(Stop::failed)?;
     if options.dry_run {
         return Ok(foresee(session, &seen, listing));
     }
+    let known = known(begun, &seen, &listing);
     let found = orphans::decide(session, &seen, &listing);
     let taken = orphans::take(session, (&seen, &found), options.force).await?;
     let lost = lost::take(session, &seen, &listing).await?;
@@ -118,7 +131,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     } else {
         finish(session, &decided, &mut report).await?;
     }
-    tidy(session).map_err(Stop::failed)?;
+    tidy(session, known).map_err(Stop::failed)?;
     report.left = left(session).map_err(Stop::failed)?;
     Ok(report)
 }
@@ -214,7 +227,19 @@ async fn finish(
     Ok(())
 }
 
-fn tidy(session: &mut Session) -> Result<(), LedgerError> {
+/// What the pass came to know, for whoever looks.
+fn known(begun: Timestamp, seen: &Observation, listing: &Listing) -> LastPass {
+    LastPass {
+        began_at: begun,
+        ended_at: begun,
+        slurm_at: seen.slurm.is_ok().then_some(seen.at),
+        slurm_unknown: seen.slurm.as_ref().err().cloned(),
+        azure_at: listing.incomplete.is_empty().then_some(begun),
+        azure_incomplete: listing.incomplete.clone(),
+    }
+}
+
+fn tidy(session: &mut Session, known: LastPass) -> Result<(), LedgerError> {
     let at = now();
     let ledger = session.config.ledger.clone();
     session.ledger.write(|writer| {
@@ -223,6 +248,7 @@ fn tidy(session: &mut Session) -> Result<(), LedgerError> {
         writer.prune_holds(at.minus(HOLDS_KEPT))?;
         writer.prune_blocks(at.minus(ATTEMPTS_KEPT))?;
         writer.prune_facts(at.minus(ATTEMPTS_KEPT))?;
+        LastPass { ended_at: at, ..known }.keep(writer)?;
         Ok::<_, LedgerError>(())
     })?;
     alive::prune(&ledger.path);

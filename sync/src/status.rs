@@ -1,158 +1,183 @@
-//! `azslurm-sync status`: what slurmctld, Azure and the ledger each say of every node.
+//! `azslurm-sync status`: the cluster on one screen. What is known and how old it is, who works,
+//! how many nodes and VMs are in which state, what is held, and what the next pass does. Azure is
+//! not asked: what passes have heard of it is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use azslurm_azure::VmRow;
-use azslurm_core::attempt::Attempt;
-use azslurm_core::{NodeName, Timestamp, VmName};
+use azslurm_core::NodeName;
+use azslurm_core::hostlist;
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::observe::{Observation, observe};
-use crate::orphans::{Listing, list};
+use crate::observe::Observation;
+use crate::pass::{Decided, decide};
+use crate::sources::{LastPass, Source, look};
+use crate::table::age;
+use crate::vms::is_in_use;
 
-/// One VM of a node, or the node without one.
+/// Who works on nodes now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
-    /// The node.
-    pub node: NodeName,
-    /// slurmctld's state; `None` if it is not known.
-    pub slurm: Option<String>,
-    /// slurmctld's reason.
-    pub slurm_reason: Option<String>,
-    /// The VM.
-    pub vm: Option<VmName>,
-    /// What the ledger knows of it.
-    pub ledger: Option<&'static str>,
-    /// What Azure says of it; `None` if it does not list it or was not asked.
-    pub azure: Option<String>,
-    /// Seconds since the VM was asked for.
-    pub age_seconds: Option<u64>,
-    /// The attempt.
-    pub attempt: Option<String>,
-    /// Site and zone.
-    pub place: Option<String>,
-    /// Why it is as it is: Azure's last words, or the reason of its end.
-    pub reason: Option<String>,
+pub struct HolderLine {
+    /// One run of one program.
+    pub holder: String,
+    /// Whether a process of it lives on this machine.
+    pub is_alive: bool,
+    /// Its nodes, as a host list.
+    pub nodes: String,
 }
 
-/// The whole picture.
+/// Something that the next pass does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+    /// For which nodes, as a host list.
+    pub nodes: String,
+}
+
+/// The whole summary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// When it was taken, RFC 3339.
     pub at: String,
-    /// Sources that could not be asked, with the reason.
-    pub unknown: Vec<String>,
-    /// Nodes and VMs.
-    pub rows: Vec<Row>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Who was asked, and what is not known.
+    pub sources: Vec<Source>,
+    /// When the last pass ended, RFC 3339; `None` before the first.
+    pub last_pass_at: Option<String>,
+    /// How long ago.
+    pub last_pass_seconds: Option<u64>,
+    /// Who works on nodes.
+    pub holders: Vec<HolderLine>,
+    /// Nodes of the config.
+    pub nodes: usize,
+    /// How many of them slurmctld has in which state; empty if that is not known.
+    pub slurm: BTreeMap<String, usize>,
+    /// How many VMs that have not ended the ledger has in which state.
+    pub vms: BTreeMap<&'static str, usize>,
+    /// VMs that Slurm does not use; `None` if that is not known.
+    pub vms_not_in_use: Option<usize>,
+    /// Holds that are not over.
+    pub holds: usize,
+    /// Nodes that cannot come for them, as a host list.
+    pub nodes_held: String,
+    /// What the next pass does.
+    pub next: Vec<Step>,
 }
 
-/// Asks all three. What cannot be asked is named in `unknown` and left empty.
-pub async fn status(session: &mut Session, only: Option<&[NodeName]>) -> Result<Status, Stop> {
-    let Listing { vms: azure, incomplete } = list(session).await;
-    let seen = observe(session).await.map_err(Stop::failed)?;
-    let slurm = seen.slurm.as_ref().err().map(|why| format!("slurmctld: {why}"));
-    let unknown: Vec<String> = slurm.into_iter().chain(incomplete).collect();
-    let mut nodes = seen.nodes(session);
-    nodes.extend(azure.values().filter_map(|row| row.node.clone()));
-    nodes.retain(|node| only.is_none_or(|only| only.contains(node)));
-    let rows = nodes.iter().flat_map(|node| rows_of(node, &seen, &azure)).collect();
-    Ok(Status { at: now().to_string(), unknown, rows })
-}
-
-fn rows_of(node: &NodeName, seen: &Observation, azure: &BTreeMap<String, VmRow>) -> Vec<Row> {
-    let slurm = seen.slurm.as_ref().ok().and_then(|nodes| nodes.get(node));
-    let empty = Row {
-        node: node.clone(),
-        slurm: slurm.map(|node| node.state.to_string()),
-        slurm_reason: slurm.and_then(|node| node.reason.clone()),
-        vm: None,
-        ledger: None,
-        azure: None,
-        age_seconds: None,
-        attempt: None,
-        place: None,
-        reason: None,
+/// Asks slurmctld and the ledger.
+pub async fn status(session: &Session) -> Result<Status, Stop> {
+    let (seen, mut sources) = look(session).await?;
+    let last = LastPass::read(&session.ledger).map_err(Stop::failed)?;
+    sources.push(LastPass::azure(last.as_ref(), now()));
+    let decided = decide(session, &seen);
+    let held: Vec<NodeName> = seen.held(session).into_iter().collect();
+    let mut status = Status {
+        at: seen.at.to_string(),
+        cluster: session.config.cluster.to_string(),
+        sources,
+        last_pass_at: last.as_ref().map(|last| last.ended_at.to_string()),
+        last_pass_seconds: last.map(|last| seen.at.since(last.ended_at).as_secs()),
+        holders: holders(&seen),
+        nodes: session.config.nodesets.values().map(|nodeset| nodeset.nodes.len()).sum(),
+        slurm: BTreeMap::new(),
+        vms: BTreeMap::new(),
+        vms_not_in_use: seen.slurm.is_ok().then_some(0),
+        holds: seen.seen.holds.len(),
+        nodes_held: hostlist::fold_sorted(&held),
+        next: next(&decided),
     };
-    let attempts = seen.attempts_of(node);
-    let known: BTreeSet<String> =
-        attempts.iter().map(|a| a.is.vm.as_str().to_ascii_lowercase()).collect();
-    let has_unfinished = attempts.iter().any(|attempt| !attempt.state.is_ended());
-    let mut rows: Vec<Row> = attempts
-        .iter()
-        .filter(|attempt| !has_unfinished || !attempt.state.is_ended())
-        .map(|attempt| row_of(&empty, attempt, azure, seen.at))
-        .collect();
-    for (name, vm) in azure.iter().filter(|(_, vm)| vm.node.as_ref() == Some(node)) {
-        if !known.contains(name) {
-            let mut row = empty.clone();
-            row.vm = vm.name.parse().ok();
-            row.azure = Some(state_of(vm));
-            row.reason = Some("not in the ledger".to_owned());
-            rows.push(row);
+    count(&mut status, session, &seen);
+    Ok(status)
+}
+
+fn count(status: &mut Status, session: &Session, seen: &Observation) {
+    for nodeset in session.config.nodesets.values() {
+        for node in &nodeset.nodes {
+            let known = seen.slurm.as_ref().ok();
+            let state = known.map(|nodes| match nodes.get(node) {
+                Some(node) => node.state.to_string(),
+                None => "not in slurm.conf".to_owned(),
+            });
+            if let Some(state) = state {
+                *status.slurm.entry(state).or_default() += 1;
+            }
         }
     }
-    if rows.is_empty() { vec![empty] } else { rows }
-}
-
-fn row_of(empty: &Row, attempt: &Attempt, azure: &BTreeMap<String, VmRow>, at: Timestamp) -> Row {
-    let is = &attempt.is;
-    let zone = is.place.zone.as_ref().map(|zone| format!("/{zone}")).unwrap_or_default();
-    let block = is.place.block.as_ref().map(|life| format!(" {}", life.block)).unwrap_or_default();
-    let says = attempt.says.as_ref().map(|says| format!("{}: {}", says.code, says.text));
-    let why = attempt.why.map(|why| why.word().to_owned());
-    Row {
-        vm: Some(is.vm.clone()),
-        ledger: Some(attempt.state.word()),
-        azure: azure.get(&is.vm.as_str().to_ascii_lowercase()).map(state_of),
-        age_seconds: Some(at.since(attempt.intended_at).as_secs()),
-        attempt: Some(is.attempt.to_string()),
-        place: Some(format!("{}{zone}{block}", is.place.site)),
-        reason: says.or(why),
-        ..empty.clone()
+    for attempt in seen.attempts.values().flatten().filter(|one| !one.state.is_ended()) {
+        *status.vms.entry(attempt.state.word()).or_default() += 1;
+        if is_in_use(seen.slurm_view(&attempt.is.node)) == Some(false) {
+            status.vms_not_in_use = status.vms_not_in_use.map(|count| count + 1);
+        }
     }
 }
 
-fn state_of(vm: &VmRow) -> String {
-    match &vm.power {
-        Some(power) => format!("{}/{power}", vm.provisioning_state),
-        None => vm.provisioning_state.to_string(),
+fn holders(seen: &Observation) -> Vec<HolderLine> {
+    let mut nodes: BTreeMap<_, Vec<NodeName>> = BTreeMap::new();
+    for (node, row) in &seen.leases {
+        nodes.entry(&row.holder).or_default().push(node.clone());
     }
+    let line = |(holder, nodes): (&azslurm_ledger::Holder, Vec<NodeName>)| HolderLine {
+        holder: holder.to_string(),
+        is_alive: seen.alive.contains(holder),
+        nodes: hostlist::fold_sorted(&nodes),
+    };
+    nodes.into_iter().map(line).collect()
+}
+
+fn next(decided: &[Decided]) -> Vec<Step> {
+    let mut steps: BTreeMap<(String, String), Vec<NodeName>> = BTreeMap::new();
+    for one in decided {
+        for (action, reason) in one.steps() {
+            steps.entry((action, reason)).or_default().push(one.node.clone());
+        }
+    }
+    let step = |((action, reason), mut nodes): ((String, String), Vec<NodeName>)| {
+        nodes.dedup();
+        Step { action, reason, nodes: hostlist::fold_sorted(&nodes) }
+    };
+    steps.into_iter().map(step).collect()
 }
 
 impl Status {
-    /// As a table for people, as wide as their terminal.
+    /// For people.
     pub fn text(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["NODE", "SLURM", "VM", "LEDGER", "AZURE", "AGE", "PLACE", "REASON"]);
-        for row in &self.rows {
-            let text = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "-".to_owned());
-            table.add_row([
-                row.node.to_string(),
-                text(&row.slurm),
-                row.vm.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-                row.ledger.unwrap_or("-").to_owned(),
-                text(&row.azure),
-                row.age_seconds.map_or_else(|| "-".to_owned(), age),
-                text(&row.place),
-                row.reason.clone().or_else(|| row.slurm_reason.clone()).unwrap_or_default(),
-            ]);
+        let mut lines = vec![format!("cluster {} at {}", self.cluster, self.at)];
+        lines.extend(self.sources.iter().map(Source::line));
+        lines.push(match (&self.last_pass_at, self.last_pass_seconds) {
+            (Some(at), Some(seconds)) => format!("last pass  {} ago ({at})", age(seconds)),
+            (_, _) => "last pass  none yet: `azslurm-sync pass` makes one".to_owned(),
+        });
+        for HolderLine { holder, is_alive, nodes } in &self.holders {
+            let lives = if *is_alive { "works on" } else { "is dead and has left" };
+            lines.push(format!("{holder} {lives} {nodes}"));
         }
-        let mut lines: Vec<String> =
-            self.unknown.iter().map(|why| format!("cannot be asked: {why}")).collect();
-        lines.extend(table.lines().map(|line| line.trim_end().to_owned()));
+        lines.push(format!("{} nodes  {}", self.nodes, counts(&self.slurm)));
+        let total: usize = self.vms.values().sum();
+        lines.push(format!("{total} VMs  {}", counts(&self.vms)));
+        if let Some(idle) = self.vms_not_in_use.filter(|idle| *idle > 0) {
+            lines.push(format!("{idle} VMs that Slurm does not use: see `azslurm-sync vms`"));
+        }
+        lines.push(match self.holds {
+            0 => "no holds".to_owned(),
+            holds if self.nodes_held.is_empty() => format!("{holds} holds"),
+            holds => format!("{holds} holds keep {} from coming", self.nodes_held),
+        });
+        if self.next.is_empty() {
+            lines.push("nothing is left for the next pass".to_owned());
+        }
+        for Step { action, reason, nodes } in &self.next {
+            lines.push(format!("next pass  {action}: {reason}: {nodes}"));
+        }
         lines.join("\n")
     }
 }
 
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds}s"),
-        120..=7199 => format!("{}m", seconds / 60),
-        7200..=172_799 => format!("{}h", seconds / 3600),
-        172_800.. => format!("{}d", seconds / 86_400),
-    }
+fn counts<K: std::fmt::Display>(counts: &BTreeMap<K, usize>) -> String {
+    let one = |(state, count): (&K, &usize)| format!("{count} {state}");
+    counts.iter().map(one).collect::<Vec<_>>().join(", ")
 }

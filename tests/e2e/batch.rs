@@ -34,7 +34,8 @@ fn status_shows_what_all_three_think_of_a_node() -> Result<()> {
     })?;
     let mut status = serde_json::Value::Null;
     cluster.wait_for(SOON, "the driver to have followed the VM", || {
-        let output = cluster.run_program("azslurm-sync", &["status", "--json", "hpc-001"])?;
+        let words = ["nodes", "--azure", "--json", "hpc-001"];
+        let output = cluster.run_program("azslurm-sync", &words)?;
         status = serde_json::from_slice(&output.stdout)?;
         Ok(status["rows"][0]["ledger"] != "accepted")
     })?;
@@ -42,8 +43,9 @@ fn status_shows_what_all_three_think_of_a_node() -> Result<()> {
     check(&cluster, &format!("{status}"), row["slurm"] == "IDLE+CLOUD")?;
     check(&cluster, &format!("{status}"), row["ledger"] == "running")?;
     check(&cluster, &format!("{status}"), row["azure"] == "Succeeded/running")?;
-    check(&cluster, &format!("{status}"), status["unknown"].as_array().is_some_and(Vec::is_empty))?;
-    let table = cluster.run_program("azslurm-sync", &["status"])?;
+    let mut sources = status["sources"].as_array().into_iter().flatten();
+    check(&cluster, &format!("{status}"), sources.all(|one| one["unknown"].is_null()))?;
+    let table = cluster.run_program("azslurm-sync", &["nodes", "--azure"])?;
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     let is_there =
         ["hpc-001", "hpc-002", "running", "Succeeded/running", "IDLE+CLOUD+POWERED_DOWN"];

@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod budgets;
 mod failover;
+mod looks;
 mod records;
 mod refusals;
 mod thousand;

@@ -43,6 +43,7 @@ const OF_NODES: &str = select!(
 );
 const UNFINISHED: &str =
     select!("", "FROM attempts AS a WHERE a.ended_at IS NULL ORDER BY a.node, a.attempt");
+const ALL: &str = select!("", "FROM attempts AS a ORDER BY a.node, a.attempt");
 const OF_HOLDER: &str = select!(
     "l.node, l.holder, l.generation, l.until, ",
     "FROM leases AS l JOIN attempts AS a ON a.node = l.node
@@ -99,6 +100,12 @@ impl Reader {
     /// The newest attempt of each node that ever had one, by node.
     pub fn attempts_latest(&self) -> Result<Vec<Attempt>, LedgerError> {
         let query = Query { doing: "reading the latest attempts", table: "attempts", sql: LATEST };
+        self.rows(&query, (), read)
+    }
+
+    /// Every attempt that is remembered, by node and attempt.
+    pub fn attempts_all(&self) -> Result<Vec<Attempt>, LedgerError> {
+        let query = Query { doing: "reading all attempts", table: "attempts", sql: ALL };
         self.rows(&query, (), read)
     }
 

@@ -27,6 +27,16 @@ impl Reader {
         };
         self.rows(&query, (), read)
     }
+
+    /// One fact.
+    pub fn fact(&self, key: &str) -> Result<Option<Fact>, LedgerError> {
+        let query = Query {
+            doing: "reading a fact",
+            table: "facts",
+            sql: "SELECT key, text, at FROM facts WHERE key = ?1",
+        };
+        self.row(&query, (key,), read)
+    }
 }
 
 impl Writer<'_> {
@@ -64,6 +74,8 @@ mod tests {
             write(&mut ledger, |writer| writer.set_fact(&said));
         }
         assert_eq!(ledger.facts().unwrap(), [fact("3", at(3))]);
+        assert_eq!(ledger.fact("usages/s/r").unwrap(), Some(fact("3", at(3))));
+        assert_eq!(ledger.fact("usages/s/q").unwrap(), None);
         assert_eq!(write(&mut ledger, |writer| writer.prune_facts(at(3))), 0);
         assert_eq!(write(&mut ledger, |writer| writer.prune_facts(at(4))), 1);
     }
