@@ -7,7 +7,9 @@
 pub mod attempt;
 pub mod block;
 pub mod budget;
+pub(crate) mod chance;
 pub mod config;
+pub mod controllers;
 pub mod decide;
 pub mod facts;
 pub mod failure;
@@ -18,6 +20,7 @@ pub mod name;
 pub mod node;
 pub mod orphan;
 pub mod plan;
+pub mod rhythm;
 pub mod secret;
 pub mod time;
 pub mod vm;

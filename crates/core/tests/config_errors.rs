@@ -425,6 +425,11 @@ fn numbers_and_words_of_the_service_tables_are_checked() {
             "17:9: log.level: \"trace\" is not one of \"error\", \"warn\", \"info\", \"debug\"…",
         ),
         (
+            "[sync]\ninterval_seconds = 4",
+            "17:20: sync.interval_seconds: 4 is not between 5 and 600",
+        ),
+        ("[sync]\ninterval = 30", "17:1: sync.interval: is not known"),
+        (
             "[limits]\ntries = 2.5",
             "17:9: limits.tries: a whole number is wanted here, not the number 2.5",
         ),

@@ -30,6 +30,7 @@ pub const TABLES: &[TableKeys] = &[
             "slurm",
             "ledger",
             "log",
+            "sync",
             "limits",
             "cloud",
             "credential",
@@ -50,6 +51,7 @@ pub const TABLES: &[TableKeys] = &[
     },
     TableKeys { table: "ledger", keys: &["path", "events_days", "events_max"] },
     TableKeys { table: "log", keys: &["level", "file"] },
+    TableKeys { table: "sync", keys: &["interval_seconds"] },
     TableKeys {
         table: "limits",
         keys: &["requests_in_flight", "request_timeout_seconds", "tries"],

@@ -71,6 +71,7 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
     let slurm = service::slurm(&root.table("slurm"));
     let ledger = service::ledger(&root.table("ledger"));
     let log = service::log(&root.table("log"));
+    let sync = service::sync(&root.table("sync"));
     let limits = service::limits(&root.table("limits"));
     let cloud = service::cloud(&root.table("cloud"));
     let sites = site::sites(&root);
@@ -80,6 +81,7 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
         slurm,
         ledger,
         log,
+        sync,
         limits,
         cloud: cloud?,
         sites: sites?,

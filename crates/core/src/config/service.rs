@@ -1,11 +1,11 @@
-//! `[cluster]`, `[slurm]`, `[ledger]`, `[log]`, `[limits]` and `[cloud]`.
+//! `[cluster]`, `[slurm]`, `[ledger]`, `[log]`, `[sync]`, `[limits]` and `[cloud]`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::checks;
 use super::reader::Section;
-use super::types::{Cloud, CloudName, Endpoints, Ledger, Limits, Log, LogLevel, Slurm};
+use super::types::{Cloud, CloudName, Daemon, Endpoints, Ledger, Limits, Log, LogLevel, Slurm};
 use crate::ClusterName;
 
 /// A day at most: what takes longer is no timeout but a hang.
@@ -16,6 +16,9 @@ const COMMAND_TIMEOUT_SECONDS: RangeInclusive<u64> = 1..=3_600;
 const EVENTS_DAYS: RangeInclusive<u64> = 1..=3_650;
 /// A hundred million events are about 20 GB of ledger.
 const EVENTS: RangeInclusive<u64> = 1_000..=100_000_000;
+/// Passes that follow each other faster drain the bucket of polls of a single VM (12 a minute,
+/// FACTS §3.2). A job whose VM was taken waits for a pass, and 10 minutes are long for it.
+const INTERVAL_SECONDS: RangeInclusive<u64> = 5..=600;
 /// Beyond 1000 open connections ARM's own limits decide, and descriptors run out.
 const REQUESTS_IN_FLIGHT: RangeInclusive<u64> = 1..=1_000;
 /// ARM itself ends a request after a minute or two.
@@ -75,6 +78,10 @@ pub(super) fn log(section: &Section<'_>) -> Log {
         level: section.choice("level", &levels).unwrap_or(LogLevel::Info),
         file: section.path("file"),
     }
+}
+
+pub(super) fn sync(section: &Section<'_>) -> Daemon {
+    Daemon { interval: section.seconds("interval_seconds", 30, INTERVAL_SECONDS) }
 }
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {

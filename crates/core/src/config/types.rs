@@ -19,6 +19,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// `[log]`.
     pub log: Log,
+    /// `[sync]`.
+    pub sync: Daemon,
     /// `[limits]`.
     pub limits: Limits,
     /// `[cloud]`.
@@ -109,6 +111,15 @@ pub enum LogLevel {
     Info,
     /// The rest.
     Debug,
+}
+
+/// `[sync]`: the daemon of azslurm-sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// `interval_seconds`: between two passes of the daemon while nothing is under way. Default 30:
+    /// a pass of a quiet cluster is one call to Resource Graph per thousand VMs (FACTS §8: 15 in 5
+    /// s are allowed).
+    pub interval: Duration,
 }
 
 /// `[limits]`: what we ask of Azure at once.
