@@ -95,4 +95,34 @@ mod tests {
         assert!(!down.is_up);
         assert_eq!(controller_of_line("*****************************************"), None);
     }
+
+    /// Captured from real controllers of 22.05.8, with a backup in stand-by and in control. The
+    /// words are the same up to 26.05 (scontrol.c, `_print_ping`); root is told more when one is
+    /// down.
+    #[test]
+    fn pings_of_several_controllers_keep_their_order() {
+        for (text, expected) in [
+            (
+                include_str!("../testdata/ping/primary-active-22.05.8.txt"),
+                &[("primary", "head1", true), ("backup", "head2", true)][..],
+            ),
+            (
+                include_str!("../testdata/ping/backup-active-22.05.8.txt"),
+                &[("primary", "head1", false), ("backup", "head2", true)],
+            ),
+            (
+                include_str!("../testdata/ping/three-down-22.05.8.txt"),
+                &[
+                    ("primary", "head1", false),
+                    ("backup1", "head2", false),
+                    ("backup2", "head3", false),
+                ],
+            ),
+        ] {
+            let seen: Vec<Controller> = text.lines().filter_map(controller_of_line).collect();
+            let seen: Vec<(&str, &str, bool)> =
+                seen.iter().map(|one| (&*one.role, &*one.host, one.is_up)).collect();
+            assert_eq!(seen, expected);
+        }
+    }
 }
