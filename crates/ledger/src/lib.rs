@@ -20,6 +20,7 @@ mod attempt;
 mod block;
 mod budget;
 mod copy;
+mod daemon;
 mod error;
 mod event;
 mod fact;
@@ -36,6 +37,7 @@ use std::path::Path;
 use rusqlite::{Transaction, TransactionBehavior};
 
 pub use budget::Budget;
+pub use daemon::DaemonRow;
 pub use error::LedgerError;
 pub use event::{EVENTS_SHOWN_DEFAULT, Event, EventFilter, ROWS_PRUNED_MAX};
 pub use fact::Fact;

@@ -35,18 +35,28 @@ const WAL_TRY_PAUSE: Duration = Duration::from_millis(5);
 const STATEMENTS_CACHED: usize = 64;
 
 /// Migration N (from 1) brings schema N-1 to N. Released ones are never edited.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 
 /// The schema that this program writes: `user_version` of the file's header.
 pub const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// The tables of [`SCHEMA`].
-const TABLES: [&str; 8] =
-    ["attempts", "blocks", "budget_waiters", "budgets", "events", "facts", "holds", "leases"];
+const TABLES: [&str; 9] = [
+    "attempts",
+    "blocks",
+    "budget_waiters",
+    "budgets",
+    "daemon",
+    "events",
+    "facts",
+    "holds",
+    "leases",
+];
 
 pub(crate) fn open(path: &Path) -> Result<Reader, LedgerError> {
     if !exists(path)? {
