@@ -88,6 +88,14 @@ impl Alive {
         self.file.try_clone()
     }
 
+    /// Whether the proof can still be seen: its file is where others look for it. Somebody may have
+    /// removed it together with the ledger.
+    pub fn is_seen(&self) -> bool {
+        let of = |file: io::Result<fs::Metadata>| file.ok().map(|file| (file.dev(), file.ino()));
+        let is_there = of(fs::symlink_metadata(&self.path));
+        is_there.is_some() && is_there == of(self.file.metadata())
+    }
+
     /// The holder has done its work: its file goes.
     pub fn end(self) {
         remove(&self.path);
@@ -173,6 +181,19 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!is_alive(&ledger, &holder), "the kernel has released it");
+    }
+
+    #[test]
+    fn a_proof_that_somebody_has_removed_is_not_seen_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let holder = Holder::new("test", Timestamp::from_millis(0), 4);
+        let alive = Alive::begin(&ledger, &holder).unwrap();
+        assert!(alive.is_seen());
+        fs::remove_file(path_of(&ledger, &holder)).unwrap();
+        assert!(!alive.is_seen());
+        let again = Alive::begin(&ledger, &holder).unwrap();
+        assert!(!alive.is_seen() && again.is_seen());
     }
 
     #[test]

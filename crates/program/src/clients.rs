@@ -34,6 +34,11 @@ impl Clients {
         Ok(clients)
     }
 
+    /// Whether there is no door: none was made yet.
+    pub fn is_empty(&self) -> bool {
+        self.arms.is_empty()
+    }
+
     /// The door of a site; `None` if the config no longer has it.
     pub fn of(&self, site: &SiteName) -> Option<&Arm> {
         self.by_site.get(site).and_then(|index| self.arms.get(*index))

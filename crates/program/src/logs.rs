@@ -47,8 +47,19 @@ pub fn start(program: &'static str) {
     if started.is_ok() {
         let _already = LEVEL.set(handle);
     }
+    log_panics();
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     tracing::info!(pid = std::process::id(), ?arguments, "{program} started");
+}
+
+/// A panic is a mistake of ours and a line of the log: what a driver or the daemon prints nobody
+/// reads.
+fn log_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{panic}");
+        print(panic);
+    }));
 }
 
 /// Sends the log where the config says, with the level that it says.

@@ -34,6 +34,11 @@ impl Session {
     pub fn open(program: &str, flag: Option<&Path>) -> Result<Session, Stop> {
         let loaded = config_file::load(flag).map_err(Stop::cannot_start)?;
         logs::direct(program, &loaded.config.log);
+        Session::open_loaded(loaded)
+    }
+
+    /// As [`Session::open`], with a config that is read already, and without a word about the log.
+    pub fn open_loaded(loaded: config_file::Loaded) -> Result<Session, Stop> {
         let ledger = Ledger::open(&loaded.config.ledger.path).map_err(Stop::cannot_start)?;
         Ok(Session::with_ledger(loaded, ledger))
     }
@@ -78,10 +83,12 @@ impl Session {
         }
     }
 
-    /// Makes the doors to Azure. Fronts do without: they must be gone within milliseconds. Sends
-    /// nothing.
+    /// Makes the doors to Azure, unless there are some already. Fronts do without: they must be
+    /// gone within milliseconds. Sends nothing.
     pub fn connect(&mut self) -> Result<(), Stop> {
-        self.clients = Clients::new(&self.config).map_err(Stop::cannot_start)?;
+        if self.clients.is_empty() {
+            self.clients = Clients::new(&self.config).map_err(Stop::cannot_start)?;
+        }
         throttles::heed(&self.clients, &self.ledger).map_err(Stop::cannot_start)?;
         Ok(())
     }
