@@ -59,6 +59,11 @@ enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Passes by themselves, for systemd: `azslurm-sync.service`. Of several daemons of a cluster
+    /// one acts and the others wait for its end
+    #[command(after_help = "SIGHUP reads the config again, SIGTERM ends it within a second. Exit \
+        code 0: it was told to end; 2: it could not start.")]
+    Daemon,
     /// What a resume of these nodes would do, and why each place is chosen or passed over; nothing
     /// is asked of Azure and nothing is changed
     #[command(
@@ -190,6 +195,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             show(json, &report, || report.text())?;
             Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
         }
+        Verb::Daemon => crate::daemon::run(config),
         Verb::Plan { nodes, job_file } => {
             let request = crate::plan::request(&nodes, job_file.as_deref())?;
             let session = Session::open_to_look(PROGRAM, config)?;

@@ -10,11 +10,12 @@
 //! waits for and nobody makes, refused nodes whose hold is over. It does not retry inside a pass;
 //! the next pass is the retry.
 //!
-//! Scheduled events, network cards and disks without a VM, and the daemon itself come with later
-//! work (ARCHITECTURE.md).
+//! The daemon makes passes by itself. Scheduled events, and network cards and disks without a VM
+//! come with later work (ARCHITECTURE.md).
 
 pub mod act;
 pub mod cli;
+pub mod daemon;
 pub mod events;
 pub mod explain;
 pub mod hold;

@@ -12,7 +12,7 @@ use crate::story::{
     vms_grow_old, waiting_job,
 };
 
-fn spot(name: &str, nodes: u32, policy: &str) -> ClusterSpec {
+pub fn spot(name: &str, nodes: u32, policy: &str) -> ClusterSpec {
     let mut spec = spec(name, nodes);
     // slurmctld itself would notice that slurmd is dead, after minutes.
     spec.slurmd_timeout = Duration::from_secs(900);

@@ -6,6 +6,7 @@ mod array;
 mod batch;
 mod blocks;
 mod cancel;
+mod daemon;
 mod evicted;
 mod gang_killed;
 mod killed;

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod budgets;
+mod daemon;
 mod failover;
 mod looks;
 mod records;

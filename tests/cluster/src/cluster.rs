@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -26,6 +27,8 @@ use crate::spec::{ClusterSpec, Programs};
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// slurmctld of 24.11 waits for its programs before it ends.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// The daemon of ours.
+const SYNC: &str = "azslurm-sync";
 /// What the guardian has killed is gone by then.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 const START_POLL: Duration = Duration::from_millis(50);
@@ -53,6 +56,7 @@ struct Daemons {
     munged: Option<Daemon>,
     emulator: Option<Daemon>,
     slurmctld: Option<Daemon>,
+    azslurm_sync: Option<Daemon>,
 }
 
 impl Cluster {
@@ -187,11 +191,40 @@ impl Cluster {
         self.start_slurmctld()
     }
 
+    /// Starts `azslurm-sync daemon` and waits until it is ready. It ends with the cluster, or by
+    /// [`Cluster::stop_daemon`].
+    pub fn start_daemon(&self) -> Result<()> {
+        let socket = self.dir.join("run/notify.sock");
+        // Of an earlier daemon.
+        let _absent = fs::remove_file(&socket);
+        let heard = UnixDatagram::bind(&socket)?;
+        heard.set_nonblocking(true)?;
+        let mut command = Command::new(install::program(SYNC)?);
+        let variables = [("NOTIFY_SOCKET", socket.as_path())];
+        let daemon = Daemon::start_with(SYNC, &self.dir, command.arg("daemon"), &variables)?;
+        self.daemons().azslurm_sync = Some(daemon);
+        let mut buffer = [0; 4096];
+        self.wait_until_ready(SYNC, || {
+            Ok(heard.recv(&mut buffer).is_ok_and(|length| buffer[..length].starts_with(b"READY=1")))
+        })
+    }
+
+    /// Ends the daemon of azslurm-sync and waits for its end.
+    pub fn stop_daemon(&self) -> Result<()> {
+        let daemon = self.daemons().azslurm_sync.take();
+        daemon.map_or(Ok(()), |mut daemon| daemon.stop(STOP_LIMIT))
+    }
+
     /// An error if a daemon has ended that nobody has stopped.
     pub(crate) fn check_daemons(&self) -> Result<()> {
         let mut daemons = self.daemons();
-        let Daemons { munged, emulator, slurmctld } = &mut *daemons;
-        let all = [("munged", munged), ("emulator", emulator), ("slurmctld", slurmctld)];
+        let Daemons { munged, emulator, slurmctld, azslurm_sync } = &mut *daemons;
+        let all = [
+            ("munged", munged),
+            ("emulator", emulator),
+            ("slurmctld", slurmctld),
+            (SYNC, azslurm_sync),
+        ];
         for (name, daemon) in all {
             if let Some(status) = daemon.as_mut().and_then(Daemon::ended) {
                 bail!("{name} has ended with {status}: {}", self.log_tail(name));
@@ -334,8 +367,8 @@ impl Cluster {
         let mut guardian = self.guardian.lock().map_err(|_| anyhow!("the guardian is lost"))?;
         let finished = guardian.finish(has_passed);
         let mut daemons = self.daemons();
-        let Daemons { munged, emulator, slurmctld } = &mut *daemons;
-        for daemon in [munged, emulator, slurmctld] {
+        let Daemons { munged, emulator, slurmctld, azslurm_sync } = &mut *daemons;
+        for daemon in [munged, emulator, slurmctld, azslurm_sync] {
             if let Some(mut daemon) = daemon.take() {
                 daemon.reap(REAP_LIMIT);
             }

@@ -29,6 +29,16 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts `command` in the cluster in `dir`; what it writes goes to `log/<name>.out`.
     pub(crate) fn start(name: &str, dir: &Path, command: &mut Command) -> Result<Daemon> {
+        Daemon::start_with(name, dir, command, &[])
+    }
+
+    /// As [`Daemon::start`], with further variables that name files.
+    pub(crate) fn start_with(
+        name: &str,
+        dir: &Path,
+        command: &mut Command,
+        variables: &[(&str, &Path)],
+    ) -> Result<Daemon> {
         let log = dir.join(format!("log/{name}.out"));
         let log = File::options().create(true).append(true).open(&log)?;
         command
@@ -37,6 +47,7 @@ impl Daemon {
             .env("LC_ALL", "C")
             .env("AZSLURM_CLUSTER", dir)
             .env("SLURM_CONF", dir.join("etc/slurm.conf"))
+            .envs(variables.iter().copied())
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
