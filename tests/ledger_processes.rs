@@ -167,6 +167,7 @@ fn new_attempt(node: &NodeName, number: i64) -> NewAttempt {
         },
         sku: Sku::new("Standard_D4s_v5").unwrap(),
         is_spot: false,
+        image: "p:o:s:v".to_owned(),
         body_hash: "00".into(),
         jobs: vec![],
     }

@@ -3,7 +3,7 @@
 
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change};
 use azslurm_core::failure::Moment;
-use azslurm_core::hold::{Candidate, ended_by_success};
+use azslurm_core::hold::Success;
 use azslurm_ledger::{Lease, LedgerError, Recorded};
 use azslurm_program::errands::{Batch, BlockFate, BlockNews, Noted};
 use azslurm_program::{Session, holds, now};
@@ -39,7 +39,10 @@ pub(crate) fn digest(
     for news in batch.blocks {
         failed.extend(take_block(session, round, news)?);
     }
-    end_holds(session, &succeeded)?;
+    // A VM that is provisioned shows that its place has room again.
+    session
+        .ledger
+        .write(|writer| holds::end(writer, &session.config, (&succeeded, Success::Provisioned)))?;
     Ok(failed)
 }
 
@@ -97,6 +100,7 @@ fn take_in(
         }
         Change::DeleteAccepted { .. } => driven.deleting += 1,
         Change::DeleteFailed(_) => driven.undeleted += 1,
+        Change::Registered => {}
         Change::Gone => driven.gone += 1,
     }
     Ok(())
@@ -151,36 +155,5 @@ fn refuse_waiting(
             failed.push(Failed { lease, attempt, moment, says: says.clone() });
         }
         Ok(failed)
-    })
-}
-
-/// A VM that is provisioned shows that its place has room again.
-fn end_holds(session: &mut Session, succeeded: &[Attempt]) -> Result<(), LedgerError> {
-    if succeeded.is_empty() {
-        return Ok(());
-    }
-    let known = holds::all(&session.ledger)?;
-    if known.is_empty() {
-        return Ok(());
-    }
-    let facts = azslurm_program::facts::read(&session.ledger)?;
-    let is_over = |hold: &azslurm_core::hold::Hold| {
-        succeeded.iter().any(|attempt| {
-            Candidate::of(&attempt.is, (&session.config, &facts), |candidate| {
-                ended_by_success(hold, candidate, attempt.intended_at)
-            })
-        })
-    };
-    let over: Vec<String> =
-        known.iter().filter(|hold| is_over(hold)).map(|hold| hold.scope.to_string()).collect();
-    if over.is_empty() {
-        return Ok(());
-    }
-    session.ledger.write(|writer| {
-        for scope in &over {
-            tracing::info!(scope, "a VM came: the hold is over");
-            writer.unhold(scope)?;
-        }
-        Ok(())
     })
 }

@@ -287,6 +287,7 @@ fn intend_one(
         place: create.place.clone(),
         sku: create.spec.sku.clone(),
         is_spot: matches!(create.spec.priority, azslurm_core::config::Priority::Spot { .. }),
+        image: create.spec.image.reference_text(),
         body_hash: body_hash(&body_of(&create.spec)),
         jobs,
     };

@@ -1,7 +1,8 @@
 //! Why a node did not come, as far as can be known from outside.
 
-use azslurm_azure::{Answer, Arm, Place, Vm};
+use azslurm_azure::{Answer, Arm, Place, ProvisioningState, Vm, VmPower};
 use azslurm_core::attempt::Attempt;
+use azslurm_core::boot::VmFate;
 use azslurm_ledger::Event;
 use azslurm_program::exit::chain_of;
 use azslurm_program::{Session, now};
@@ -10,8 +11,8 @@ use futures::future::join_all;
 /// Diagnoses are for people; more than this many of one call would say the same.
 const DIAGNOSED_MAX: usize = 64;
 
-/// Looks at the VMs of `attempts` and makes an event of each finding.
-pub async fn diagnose(session: &Session, attempts: &[Attempt]) -> Vec<Event> {
+/// Looks at the VMs of `attempts`; what became of each, with an event for people.
+pub async fn diagnose(session: &Session, attempts: &[Attempt]) -> Vec<(Event, VmFate, Attempt)> {
     let looks = attempts.iter().take(DIAGNOSED_MAX).map(|attempt| async move {
         let arm = session.clients.of(&attempt.is.place.site)?;
         let found = look(arm, attempt).await;
@@ -21,7 +22,7 @@ pub async fn diagnose(session: &Session, attempts: &[Attempt]) -> Vec<Event> {
         event.job = attempt.is.jobs.first().copied();
         event.site = Some(attempt.is.place.site.clone());
         tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm, "{}", event.text);
-        Some(event)
+        Some((event, fate(attempt, &found), attempt.clone()))
     });
     join_all(looks).await.into_iter().flatten().collect()
 }
@@ -43,6 +44,24 @@ async fn look(arm: &Arm, attempt: &Attempt) -> Found {
             }
         },
         Err(error) => Found::Unknown(chain_of(&error)),
+    }
+}
+
+/// Where Azure does not say, what the driver that made it has seen counts.
+fn fate(attempt: &Attempt, found: &Found) -> VmFate {
+    let vm = match found {
+        Found::Absent => return VmFate::Taken,
+        Found::Unknown(_) if attempt.running_at.is_some() => return VmFate::Runs,
+        Found::Unknown(_) => return VmFate::NotProvisioned,
+        Found::Vm(vm) => vm,
+    };
+    let is_off = matches!(vm.power, Some(VmPower::Deallocated | VmPower::Deallocating));
+    if is_off || vm.provisioning_state == ProvisioningState::Deleting {
+        VmFate::Taken
+    } else if vm.provisioning_state == ProvisioningState::Succeeded {
+        VmFate::Runs
+    } else {
+        VmFate::NotProvisioned
     }
 }
 

@@ -13,7 +13,7 @@ use azslurm_program::errands::Errands;
 use azslurm_program::exit::{self, Stop};
 use azslurm_program::facts::USAGES_TRUSTED;
 use azslurm_program::sight::Seen;
-use azslurm_program::{Session, driver, now, view};
+use azslurm_program::{Session, driver, holds, now, view};
 use azslurm_slurm::NodeVerb;
 use azslurm_suspend::{drive, program as suspend};
 use tokio::time::Instant;
@@ -56,8 +56,15 @@ async fn work(session: &mut Session, holder: &Holder) -> Result<usize, LedgerErr
         session.ledger.leases_of_holder(holder)?.iter().map(|l| l.node().clone()).collect();
     let attempts: Vec<Attempt> =
         session.ledger.attempts_of_holder(holder)?.into_iter().map(|(_, a)| a).collect();
-    let events = diagnose(session, &attempts).await;
-    session.ledger.write(|writer| events.iter().try_for_each(|event| writer.event(event)))?;
+    let (events, missed): (Vec<_>, Vec<_>) = diagnose(session, &attempts)
+        .await
+        .into_iter()
+        .map(|(event, fate, attempt)| (event, (attempt, fate)))
+        .unzip();
+    session.ledger.write(|writer| {
+        events.iter().try_for_each(|event| writer.event(event))?;
+        holds::strike_boots(writer, &session.config, (&missed, now()))
+    })?;
     drive::drive(session, holder, EndReason::ResumeTimeout).await?;
     let until = Instant::now() + FOLLOW_MAX;
     while look_once(session, holder, until).await? > 0 && Instant::now() < until {

@@ -81,6 +81,7 @@ fn is_sent(noted: &Noted) -> bool {
         Change::DeleteAccepted { .. } | Change::Gone => is_done,
         Change::Accepted { .. }
         | Change::Running
+        | Change::Registered
         | Change::Refused(_)
         | Change::DeleteIntended { .. }
         | Change::DeleteFailed(_) => false,
@@ -385,6 +386,7 @@ ssh_public_key = "{KEY}"
             },
             sku: azslurm_core::config::Sku::new("Standard_D4s_v5").unwrap(),
             is_spot: false,
+            image: "p:o:s:v".to_owned(),
             body_hash: "00".to_owned(),
             jobs: Vec::new(),
         }

@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::NodeName;
 use azslurm_core::attempt::{Attempt, Change, EndReason};
-use azslurm_core::decide::{AttemptAction, NodeAction, NodeReason, Standing};
+use azslurm_core::decide::{AttemptAction, NodeAction, NodeReason, SlurmView, Standing};
+use azslurm_core::plan::held_everywhere;
 use azslurm_ledger::{Holder, Lease, LeaseAsk, LeaseRow, LedgerError, Reader, Take, Writer};
 use azslurm_program::alive::Alive;
 use azslurm_program::errands::LEASE_FOR;
 use azslurm_program::exit::Stop;
-use azslurm_program::{Session, now};
+use azslurm_program::facts::USAGES_TRUSTED;
+use azslurm_program::sight::Seen;
+use azslurm_program::{Session, holds, now};
 use azslurm_resume::front;
 use azslurm_resume::request::ResumeRequest;
 use azslurm_slurm::{NodeVerb, SlurmError, reason};
 
+use crate::boots;
 use crate::observe::Observation;
 use crate::pass::Decided;
 
@@ -38,6 +42,7 @@ pub fn take(
     holder: &Holder,
     (seen, decided): (&Observation, &[Decided]),
 ) -> Result<Vec<NodeName>, LedgerError> {
+    let config = session.config.clone();
     let touched: Vec<&Decided> = decided.iter().filter(|one| one.touches_azure()).collect();
     let passed_over = session.ledger.write(|writer| {
         let nodes = touched.iter().map(|one| one.node.clone()).collect();
@@ -47,6 +52,9 @@ pub fn take(
                 write_deletions(writer, &lease, decided)?;
             }
         }
+        let touched: Vec<&Decided> =
+            touched.iter().filter(|one| !changed.contains(&one.node)).copied().collect();
+        holds::strike_boots(writer, &config, (&boots::missed(seen, &touched), now()))?;
         Ok::<_, LedgerError>(changed)
     })?;
     let nodes: Vec<NodeName> = decided
@@ -122,9 +130,38 @@ pub async fn tell(session: &mut Session, decided: &[Decided]) -> Result<(), Ledg
     let over: Vec<NodeName> = decided.iter().filter(is_over).map(|d| d.node.clone()).collect();
     let text = reason::reason("hold-over", "the node may be used again", None);
     say(session, &over, (NodeVerb::PowerDownForce, Some(&text))).await;
+    for (reason, nodes) in silent(session, decided)? {
+        say(session, &nodes, (NodeVerb::Down, Some(&reason))).await;
+    }
     // Once more: the first word requeues the jobs, and then slurmctld waits until SlurmdTimeout for
     // a dead slurmd to confirm their ends. The second word ends that (seen with 22.05).
     tell_lost(session, decided).await
+}
+
+/// Nodes that a hold keeps down and that do not say so (slurmctld took them down for its
+/// ResumeTimeout), by the reason that they are to have.
+fn silent(
+    session: &Session,
+    decided: &[Decided],
+) -> Result<BTreeMap<String, Vec<NodeName>>, LedgerError> {
+    let is_silent = |one: &&Decided| {
+        let is_held = one.node_reason == NodeReason::HoldLasts;
+        is_held && one.slurm == SlurmView::OffFailed && !one.has_our_reason
+    };
+    let silent: Vec<&Decided> = decided.iter().filter(is_silent).collect();
+    let mut by_reason: BTreeMap<String, Vec<NodeName>> = BTreeMap::new();
+    if silent.is_empty() {
+        return Ok(by_reason);
+    }
+    let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, now()))?;
+    let sight = seen.sight(&session.config);
+    for one in silent {
+        if let Some(hold) = held_everywhere(&one.node, &sight) {
+            let reason = azslurm_resume::tell::of_hold(hold);
+            by_reason.entry(reason).or_default().push(one.node.clone());
+        }
+    }
+    Ok(by_reason)
 }
 
 /// Tells slurmctld at once of nodes that have lost their VMs: their jobs are requeued, and

@@ -137,7 +137,8 @@ enum HoldVerb {
     Add {
         /// What it covers: `site:west`, `sku-site:west/Standard_HB120rs_v3`,
         /// `sku-zone:west/1/Standard_D4s_v5`, `node:hb-001`, `block:hb-b1/west`, `nodeset:hb`,
-        /// `subnet:west`, `image:REFERENCE`, `spot-region:SUBSCRIPTION/westeurope`,
+        /// `subnet:west`, `image:REFERENCE`, `boot:hb/REFERENCE`,
+        /// `spot-region:SUBSCRIPTION/westeurope`,
         /// `family:SUBSCRIPTION/westeurope/standardHBv3Family/120`
         #[arg(value_name = "SCOPE")]
         scope: String,

@@ -99,7 +99,8 @@ enum HoldError {
         "{0:?} is no scope: node:NODE, sku-zone:SITE/ZONE/SKU, sku-site:SITE/SKU, \
          spot-zone:SITE/ZONE/SKU, spot-site:SITE/SKU, \
          family:SUBSCRIPTION/REGION/FAMILY/VCPUS, spot-region:SUBSCRIPTION/REGION, \
-         block:BLOCK/SITE, subnet:SITE, image:REFERENCE, nodeset:NODESET or site:SITE"
+         block:BLOCK/SITE, subnet:SITE, image:REFERENCE, nodeset:NODESET, \
+         boot:NODESET/REFERENCE or site:SITE"
     )]
     NotAScope(String),
     #[error("{scope} names node {node}, which is in no nodeset of the config: it has {known}")]
@@ -179,6 +180,7 @@ fn check(config: &Config, scope: &HoldScope) -> Result<(), HoldError> {
         let known = listed(&known);
         Err(HoldError::NotInConfig { scope: scope.to_string(), kind, found, known })
     };
+    let images = || nodesets().map(|(_, set)| set.image.reference_text()).collect();
     let names = || nodesets().map(|(name, _)| name.to_string()).collect();
     let site = |name: &SiteName| {
         let sites = config.sites.keys().map(ToString::to_string).collect();
@@ -223,9 +225,10 @@ fn check(config: &Config, scope: &HoldScope) -> Result<(), HoldError> {
         HoldScope::Subnet(name) | HoldScope::Site(name) => site(name),
         HoldScope::Family { subscription, region, .. }
         | HoldScope::SpotRegion(subscription, region) => ground(subscription, region),
-        HoldScope::Image(image) => {
-            let images = nodesets().map(|(_, set)| set.image.reference_text()).collect();
-            is_known("image", image.clone(), images)
+        HoldScope::Image(image) => is_known("image", image.clone(), images()),
+        HoldScope::Boot(name, image) => {
+            is_known("nodeset", name.to_string(), names())?;
+            is_known("image", image.clone(), images())
         }
     }
 }

@@ -14,6 +14,7 @@
 //! come with later work (ARCHITECTURE.md).
 
 pub mod act;
+pub mod boots;
 pub mod cli;
 pub mod daemon;
 pub mod events;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use azslurm_core::attempt::Attempt;
+use azslurm_core::config::Nodeset;
 use azslurm_core::decide::{LeaseView, SlurmView, Standing};
 use azslurm_core::hold::HoldScope;
 use azslurm_core::plan::{half_open, held_everywhere};
@@ -79,6 +80,11 @@ impl Observation {
         nodesets.flat_map(|nodeset| &nodeset.nodes).chain(self.attempts.keys()).cloned().collect()
     }
 
+    /// A node as slurmctld tells it; `None` if it does not, or could not be asked.
+    pub fn node(&self, node: &NodeName) -> Option<&Node> {
+        self.slurm.as_ref().ok()?.get(node)
+    }
+
     /// slurmctld's view of a node.
     pub fn slurm_view(&self, node: &NodeName) -> SlurmView {
         match &self.slurm {
@@ -110,7 +116,7 @@ impl Observation {
     /// that wait for a hold which is open by half, one (or one block) may try first.
     pub fn held(&self, session: &Session) -> BTreeSet<NodeName> {
         let sight = self.seen.sight(&session.config);
-        let mut first: BTreeMap<HoldScope, String> = BTreeMap::new();
+        let mut first = self.free_canaries(session);
         let mut held = BTreeSet::new();
         for node in self.nodes(session) {
             let is_held = match (session.config.nodeset_of(&node), half_open(&node, &sight)) {
@@ -119,8 +125,7 @@ impl Observation {
                 (Some(_), Some(_)) if self.slurm_view(&node) != SlurmView::OffFailed => false,
                 (Some(_), Some(hold)) if sight.has_canary(hold) => true,
                 (Some((_, nodeset)), Some(hold)) => {
-                    let block = nodeset.block_of(&node).map(|number| number.to_string());
-                    let unit = block.unwrap_or_else(|| node.to_string());
+                    let unit = unit_of(nodeset, &node);
                     *first.entry(hold.scope.clone()).or_insert_with(|| unit.clone()) != unit
                 }
             };
@@ -130,4 +135,32 @@ impl Observation {
         }
         held
     }
+
+    /// Who may try already under a hold of boots that is open by half: each further one would cost
+    /// a VM for as long as ResumeTimeout. Other holds cost a refusal, and a job of several nodes
+    /// tries sooner if more of them are freed.
+    fn free_canaries(&self, session: &Session) -> BTreeMap<HoldScope, String> {
+        let sight = self.seen.sight(&session.config);
+        let mut free = BTreeMap::new();
+        if !self.seen.holds.iter().any(|hold| hold.scope.is_of_boots()) {
+            return free;
+        }
+        for node in self.nodes(session) {
+            let is_free = matches!(
+                self.slurm_view(&node),
+                SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Booting
+            );
+            let hold = half_open(&node, &sight).filter(|hold| is_free && hold.scope.is_of_boots());
+            if let (Some(hold), Some((_, nodeset))) = (hold, session.config.nodeset_of(&node)) {
+                free.entry(hold.scope.clone()).or_insert_with(|| unit_of(nodeset, &node));
+            }
+        }
+        free
+    }
+}
+
+/// What tries as one: a block with InfiniBand, else a node.
+fn unit_of(nodeset: &Nodeset, node: &NodeName) -> String {
+    let block = nodeset.block_of(node).map(|number| number.to_string());
+    block.unwrap_or_else(|| node.to_string())
 }

@@ -12,11 +12,12 @@ use azslurm_core::{NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::alive::{self, Alive};
 use azslurm_program::exit::Stop;
-use azslurm_program::{Session, now};
+use azslurm_program::{Session, now, view};
 use azslurm_resume::drive::Orders;
 use tokio::time::Instant;
 
 use crate::act;
+use crate::boots;
 use crate::lost;
 use crate::observe::{Observation, observe};
 use crate::orphans::{self, Listing, Orphan};
@@ -43,6 +44,8 @@ pub struct Decided {
     pub node_reason: NodeReason,
     /// About its attempts.
     pub attempts: Vec<(VmName, AttemptAction, AttemptReason)>,
+    /// Whether its reason says what of ours keeps it down.
+    pub has_our_reason: bool,
     /// The states of those.
     pub states: Vec<AttemptState>,
 }
@@ -94,6 +97,7 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
             node_reason,
             attempts: attempts.iter().map(decide_it).collect(),
             states: attempts.iter().map(|attempt| attempt.state).collect(),
+            has_our_reason: seen.node(&node).is_some_and(view::has_our_reason),
             node,
         }
     };
@@ -131,6 +135,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     } else {
         finish(session, &decided, &mut report).await?;
     }
+    boots::note(session, &seen)?;
     tidy(session, known).map_err(Stop::failed)?;
     report.left = left(session).map_err(Stop::failed)?;
     Ok(report)

@@ -309,6 +309,7 @@ mod tests {
             nodeset: "n".parse().unwrap(),
             place,
             sku: azslurm_core::config::Sku::new("Standard_D4s_v5").unwrap(),
+            image: "p:o:s:v".to_owned(),
             is_spot: false,
             body_hash: String::new(),
             jobs: Vec::new(),

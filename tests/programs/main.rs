@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bench;
+mod boots;
 mod budgets;
 mod daemon;
 mod failover;

@@ -171,6 +171,8 @@ pub enum Change {
     },
     /// The VM is provisioned.
     Running,
+    /// slurmd has registered: slurmctld has the node up.
+    Registered,
     /// Azure refused the PUT and nothing exists.
     Refused(AzureSays),
     /// The VM is to be deleted.
@@ -206,6 +208,8 @@ impl AttemptState {
             (Change::Accepted { .. }, S::Deleting | S::Gone) => None,
             (Change::Running, S::Intended | S::Accepted | S::Running) => Some(S::Running),
             (Change::Running, S::Refused | S::DeleteIntended | S::Deleting | S::Gone) => None,
+            (Change::Registered, S::Intended | S::Accepted | S::Running) => Some(self),
+            (Change::Registered, S::Refused | S::DeleteIntended | S::Deleting | S::Gone) => None,
             (Change::Refused(_), S::Intended) => Some(S::Refused),
             (Change::Refused(_), S::Accepted | S::Running | S::Refused) => None,
             (Change::Refused(_), S::DeleteIntended | S::Deleting | S::Gone) => None,
@@ -244,6 +248,9 @@ pub struct NewAttempt {
     pub sku: Sku,
     /// Whether it is a Spot VM.
     pub is_spot: bool,
+    /// The image that it was asked for with ([`crate::config::Image::reference_text`]); empty if
+    /// that is not known.
+    pub image: String,
     /// SHA-256 of the PUT's body, in hex: the same attempt always has the same body.
     pub body_hash: String,
     /// Jobs that wait for the node, as far as slurmctld said.
@@ -295,6 +302,8 @@ pub struct Attempt {
     pub accepted_at: Option<Timestamp>,
     /// When Azure said that it is provisioned.
     pub running_at: Option<Timestamp>,
+    /// When slurmctld was seen to have the node up on it: slurmd has registered.
+    pub registered_at: Option<Timestamp>,
     /// When its deletion was decided.
     pub delete_intended_at: Option<Timestamp>,
     /// When it ended (refused or gone).
@@ -312,6 +321,7 @@ mod tests {
         vec![
             Change::Accepted { operation: None, request_id: None },
             Change::Running,
+            Change::Registered,
             Change::Refused(says.clone()),
             Change::DeleteIntended { why: EndReason::Suspended, says: None },
             Change::DeleteAccepted { operation: None, request_id: None },

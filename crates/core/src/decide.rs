@@ -470,6 +470,7 @@ pub fn matrix() -> String {
         }
     }
     lines.extend(crate::orphan::matrix());
+    lines.extend(crate::boot::matrix());
     lines.push(String::new());
     lines.join("\n")
 }

@@ -92,6 +92,8 @@ pub enum Reach {
     Nodeset,
     /// The whole site.
     Site,
+    /// VMs of the nodeset with its image.
+    Boot,
 }
 
 /// What may be done next.
@@ -155,7 +157,7 @@ impl Failure {
     pub fn may_go_elsewhere(&self) -> bool {
         match (self.retry, self.reach) {
             (Retry::Elsewhere, _) => true,
-            (Retry::Never, Reach::Vm | Reach::Nodeset | Reach::Image) => false,
+            (Retry::Never, Reach::Vm | Reach::Nodeset | Reach::Image | Reach::Boot) => false,
             (
                 Retry::Never,
                 Reach::SkuHere
@@ -199,6 +201,8 @@ const HOLD_CONFLICT_MAX: Duration = Duration::from_secs(5 * 60);
 const HOLD_PRICE: Duration = Duration::from_secs(3600);
 /// A working day sees a price twice.
 const HOLD_PRICE_MAX: Duration = Duration::from_secs(4 * 3600);
+/// Each try costs a VM for as long as ResumeTimeout: a working day sees two.
+const HOLD_BOOT_MAX: Duration = Duration::from_secs(4 * 3600);
 
 /// Our own code: Resource Manager could not be reached, and nothing was sent.
 pub const CODE_UNREACHABLE: &str = "AzureUnreachable";
@@ -224,6 +228,8 @@ pub const CODE_NOT_OFFERED: &str = "SkuNotOffered";
 pub const CODE_GANG: &str = "GangIncomplete";
 /// Our own code: Azure took a Spot VM back.
 pub const CODE_EVICTED: &str = "Evicted";
+/// Our own code: slurmd registers on none of the VMs that Azure makes.
+pub const CODE_BOOT_FAILURE: &str = "BootFailure";
 /// Our own code: decided otherwise before it was sent. It says nothing about anything.
 pub const CODE_RECALLED: &str = "Recalled";
 
@@ -337,5 +343,6 @@ fn scope_of(reach: Reach, candidate: &Candidate<'_>) -> HoldScope {
         Reach::Image if !candidate.image.is_empty() => HoldScope::Image(candidate.image.to_owned()),
         Reach::Image | Reach::Nodeset => HoldScope::Nodeset(candidate.nodeset.clone()),
         Reach::Site => HoldScope::Site(site.clone()),
+        Reach::Boot => HoldScope::Boot(candidate.nodeset.clone(), candidate.image.to_owned()),
     }
 }

@@ -25,13 +25,16 @@ use crate::config::{Config, Region, Sku, Zone};
 use crate::facts::{Facts, Ground, QUOTA_CORES, SkuFacts};
 use crate::{NodeName, NodesetName, SiteName};
 
-pub use growth::{CODE_OPERATOR, ended_by_success};
+pub use growth::{CODE_OPERATOR, Success, ended_by_success};
 
 /// From this many refusals in a row on a hold opens by half first.
 const HALF_OPEN_STRIKES: u32 = 2;
 /// How long it stays half open if nobody tries: longer than nearly all VMs need to be provisioned
 /// (FACTS §1.4).
 const HALF_OPEN_FOR: Duration = Duration::from_secs(10 * 60);
+/// What a VM that tries whether nodes boot comes to shows at ResumeTimeout at the latest, half an
+/// hour as a rule; it may begin at the end of the ten minutes.
+const BOOT_HALF_OPEN_FOR: Duration = Duration::from_secs(45 * 60);
 
 /// What a hold covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +73,9 @@ pub enum HoldScope {
     Nodeset(NodesetName),
     /// A whole site.
     Site(SiteName),
+    /// VMs of a nodeset with an image (its reference), on which slurmd does not register
+    /// ([`crate::boot`]).
+    Boot(NodesetName, String),
 }
 
 impl fmt::Display for HoldScope {
@@ -91,6 +97,7 @@ impl fmt::Display for HoldScope {
             HoldScope::Image(image) => write!(f, "image:{image}"),
             HoldScope::Nodeset(nodeset) => write!(f, "nodeset:{nodeset}"),
             HoldScope::Site(site) => write!(f, "site:{site}"),
+            HoldScope::Boot(nodeset, image) => write!(f, "boot:{nodeset}/{image}"),
         }
     }
 }
@@ -112,6 +119,11 @@ fn read_scope(text: &str) -> Option<HoldScope> {
     let (kind, rest) = text.split_once(':')?;
     if kind == "image" {
         return (!rest.is_empty()).then(|| HoldScope::Image(rest.to_owned()));
+    }
+    if kind == "boot" {
+        let (nodeset, image) = rest.split_once('/')?;
+        let image = (!image.is_empty()).then(|| image.to_owned())?;
+        return Some(HoldScope::Boot(nodeset.parse().ok()?, image));
     }
     let mut parts = rest.split('/');
     let first = parts.next()?;
@@ -189,7 +201,7 @@ impl Hold {
     pub fn standing(&self, now: Timestamp) -> HoldStanding {
         if now < self.until {
             HoldStanding::Closed
-        } else if self.strikes >= HALF_OPEN_STRIKES && now < self.until.plus(HALF_OPEN_FOR) {
+        } else if self.strikes >= HALF_OPEN_STRIKES && now < self.over_at() {
             HoldStanding::HalfOpen
         } else {
             HoldStanding::Over
@@ -198,10 +210,16 @@ impl Hold {
 }
 
 impl Hold {
+    /// When a canary that is out has shown something, as a rule: a node that waits for it is looked
+    /// at again then.
+    pub fn canary_shows_at(&self, now: Timestamp) -> Timestamp {
+        self.over_at().min(now.plus(HALF_OPEN_FOR))
+    }
+
     /// When it holds nothing any more, if nobody ends it before.
     pub fn over_at(&self) -> Timestamp {
         let is_half_open = self.strikes >= HALF_OPEN_STRIKES;
-        if is_half_open { self.until.plus(HALF_OPEN_FOR) } else { self.until }
+        if is_half_open { self.until.plus(self.scope.half_open_for()) } else { self.until }
     }
 }
 
@@ -233,7 +251,10 @@ impl Candidate<'_> {
     ) -> T {
         let (config, facts) = known;
         let nodeset = config.nodesets.get(&attempt.nodeset);
-        let image = nodeset.map(|nodeset| nodeset.image.reference_text()).unwrap_or_default();
+        let image = match nodeset.filter(|_| attempt.image.is_empty()) {
+            Some(nodeset) => nodeset.image.reference_text(),
+            None => attempt.image.clone(),
+        };
         let place = &attempt.place;
         let ground = Ground::new(&place.subscription, &place.region);
         with(&Candidate {
@@ -249,6 +270,16 @@ impl Candidate<'_> {
 }
 
 impl HoldScope {
+    /// How long a hold of this scope stays half open if nobody tries.
+    fn half_open_for(&self) -> Duration {
+        if self.is_of_boots() { BOOT_HALF_OPEN_FOR } else { HALF_OPEN_FOR }
+    }
+
+    /// Whether only a registration of slurmd shows that it is over.
+    pub fn is_of_boots(&self) -> bool {
+        matches!(self, HoldScope::Boot(..))
+    }
+
     /// Whether this scope covers `candidate`.
     pub fn covers(&self, candidate: &Candidate<'_>) -> bool {
         let Candidate { node, place, sku, nodeset, is_spot, image, facts } = *candidate;
@@ -281,6 +312,7 @@ impl HoldScope {
             HoldScope::Subnet(site) | HoldScope::Site(site) => *site == place.site,
             HoldScope::Image(held) => held == image,
             HoldScope::Nodeset(held) => held == nodeset,
+            HoldScope::Boot(held, booted) => held == nodeset && booted == image,
         }
     }
 }
@@ -317,6 +349,8 @@ mod tests {
             "subnet:west",
             "nodeset:hpc",
             "site:west",
+            "boot:hpc/p:o:s:latest",
+            "boot:hpc//subscriptions/s/resourceGroups/g/images/i",
         ] {
             assert_eq!(text.parse::<HoldScope>().unwrap().to_string(), text);
         }
@@ -332,6 +366,9 @@ mod tests {
             "family:s/westeurope/f/many",
             "family:s/westeurope//4",
             "spot-region:westeurope",
+            "boot:hpc",
+            "boot:hpc/",
+            "boot:/image",
         ] {
             assert!(text.parse::<HoldScope>().is_err(), "{text:?}");
         }

@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod block;
+pub mod boot;
 pub mod budget;
 pub(crate) mod chance;
 pub mod config;

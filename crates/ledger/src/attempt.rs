@@ -8,7 +8,7 @@ use azslurm_core::attempt::{
 };
 use azslurm_core::block::{BlockName, Incarnation};
 use azslurm_core::config::{Region, Sku, Zone};
-use azslurm_core::{AttemptId, JobId, NodeName, SiteName, Timestamp, VmName};
+use azslurm_core::{AttemptId, JobId, NodeName, NodesetName, SiteName, Timestamp, VmName};
 
 use crate::event::ROWS_PRUNED_MAX;
 use crate::lease::read_lease;
@@ -22,11 +22,11 @@ macro_rules! select {
             "SELECT ",
             $before,
             " a.vm, a.node, a.attempt, a.nodeset, a.site, a.subscription, a.resource_group,
-              a.region, a.zone, a.block, a.incarnation, a.sku, a.is_spot, a.body_hash,
-              a.jobs, a.state, a.why,
+              a.region, a.zone, a.block, a.incarnation, a.sku, a.is_spot, a.image,
+              a.body_hash, a.jobs, a.state, a.why,
               a.says_code, a.says_text, a.says_request_id, a.operation, a.request_id,
               a.generation, a.intended_at, a.settles_at, a.accepted_at, a.running_at,
-              a.delete_intended_at, a.ended_at, a.changed_at ",
+              a.registered_at, a.delete_intended_at, a.ended_at, a.changed_at ",
             $from
         )
     };
@@ -109,6 +109,24 @@ impl Reader {
         self.rows(&query, (), read)
     }
 
+    /// When the newest attempt of a nodeset and an image was intended on which slurmd has
+    /// registered, as far as attempts are remembered.
+    pub fn newest_registered(
+        &self,
+        nodeset: &NodesetName,
+        image: &str,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        let query = Query {
+            doing: "looking for the newest VM that booted",
+            table: "attempts",
+            sql: "SELECT max(intended_at) AS intended_at FROM attempts
+                  WHERE nodeset = ?1 AND image = ?2 AND registered_at IS NOT NULL",
+        };
+        let found =
+            self.row(&query, (nodeset.as_str(), image), |cells| cells.time_or_null("intended_at"))?;
+        Ok(found.flatten())
+    }
+
     /// The newest attempt of a node: its number and state.
     pub(crate) fn attempt_newest(
         &self,
@@ -150,9 +168,10 @@ impl Writer<'_> {
                  region, zone, block, incarnation, sku, is_spot, body_hash, jobs, state, why,
                  says_code, says_text,
                  says_request_id, operation, request_id, generation, intended_at, settles_at,
-                 accepted_at, running_at, delete_intended_at, ended_at, changed_at)
+                 accepted_at, running_at, delete_intended_at, ended_at, changed_at, image,
+                 registered_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)",
             rusqlite::params![
                 vm.as_str(),
                 node.as_str(),
@@ -184,6 +203,8 @@ impl Writer<'_> {
                 attempt.delete_intended_at.map(Timestamp::as_millis),
                 attempt.ended_at.map(Timestamp::as_millis),
                 attempt.changed_at.as_millis(),
+                attempt.is.image,
+                attempt.registered_at.map(Timestamp::as_millis),
             ],
         )?;
         Ok(())
@@ -197,7 +218,7 @@ impl Writer<'_> {
             "UPDATE attempts SET state = ?2, why = ?3, says_code = ?4, says_text = ?5,
                  says_request_id = ?6, operation = ?7, request_id = ?8, generation = ?9,
                  accepted_at = ?10, running_at = ?11, delete_intended_at = ?12, ended_at = ?13,
-                 changed_at = ?14
+                 changed_at = ?14, registered_at = ?15
              WHERE vm = ?1",
             rusqlite::params![
                 attempt.is.vm.as_str(),
@@ -214,6 +235,7 @@ impl Writer<'_> {
                 attempt.delete_intended_at.map(Timestamp::as_millis),
                 attempt.ended_at.map(Timestamp::as_millis),
                 attempt.changed_at.as_millis(),
+                attempt.registered_at.map(Timestamp::as_millis),
             ],
         )?;
         assert_eq!(changed, 1, "the attempt {} was just read", attempt.is.vm);
@@ -236,6 +258,7 @@ fn read(cells: &mut Cells<'_>) -> Result<Attempt, LedgerError> {
         settles_at: cells.time("settles_at")?,
         accepted_at: cells.time_or_null("accepted_at")?,
         running_at: cells.time_or_null("running_at")?,
+        registered_at: cells.time_or_null("registered_at")?,
         delete_intended_at: cells.time_or_null("delete_intended_at")?,
         ended_at: cells.time_or_null("ended_at")?,
         changed_at: cells.time("changed_at")?,
@@ -265,6 +288,7 @@ fn read_new(cells: &mut Cells<'_>) -> Result<NewAttempt, LedgerError> {
         },
         sku: cells.word("sku", Sku::new)?,
         is_spot: cells.is("is_spot")?,
+        image: cells.text("image")?,
         body_hash: cells.text("body_hash")?,
         jobs: cells.word("jobs", |text| serde_json::from_str::<Vec<JobId>>(text).ok())?,
     })

@@ -59,6 +59,7 @@ impl Writer<'_> {
             settles_at,
             accepted_at: None,
             running_at: None,
+            registered_at: None,
             delete_intended_at: None,
             ended_at: None,
             changed_at: now,
@@ -104,7 +105,11 @@ impl Writer<'_> {
         new.generation = lease.generation();
         new.changed_at = now;
         self.update_attempt(&new)?;
-        if new.state != old.state || new.says != old.says {
+        let is_news = new.registered_at != old.registered_at;
+        if is_news {
+            let text = describe(&new, change);
+            self.event(&Event { kind: "registered".to_owned(), ..event(&new, text, None) })?;
+        } else if new.state != old.state || new.says != old.says {
             self.tell(&new, describe(&new, change), request_id_of(change))?;
         }
         Ok(Recorded::Done(state))
@@ -180,16 +185,20 @@ impl Writer<'_> {
         text: String,
         request_id: Option<String>,
     ) -> Result<(), LedgerError> {
-        self.event(&Event {
-            at: attempt.changed_at,
-            kind: attempt.state.word().to_owned(),
-            node: Some(attempt.is.node.clone()),
-            vm: Some(attempt.is.vm.clone()),
-            job: attempt.is.jobs.first().copied(),
-            site: Some(attempt.is.place.site.clone()),
-            request_id,
-            text,
-        })
+        self.event(&event(attempt, text, request_id))
+    }
+}
+
+fn event(attempt: &Attempt, text: String, request_id: Option<String>) -> Event {
+    Event {
+        at: attempt.changed_at,
+        kind: attempt.state.word().to_owned(),
+        node: Some(attempt.is.node.clone()),
+        vm: Some(attempt.is.vm.clone()),
+        job: attempt.is.jobs.first().copied(),
+        site: Some(attempt.is.place.site.clone()),
+        request_id,
+        text,
     }
 }
 
@@ -210,6 +219,9 @@ fn changed(old: &Attempt, state: AttemptState, change: &Change, now: Timestamp) 
         Change::Running => {
             new.operation = None;
             new.running_at.get_or_insert(now);
+        }
+        Change::Registered => {
+            new.registered_at.get_or_insert(now);
         }
         Change::Refused(says) => {
             new.operation = None;
@@ -265,6 +277,7 @@ fn describe(attempt: &Attempt, change: &Change) -> String {
     match change {
         Change::Accepted { .. } => "azure took the PUT".to_owned(),
         Change::Running => "azure says that it is provisioned".to_owned(),
+        Change::Registered => "slurmd has registered: the node is up".to_owned(),
         Change::Refused(says) => describe_error(says),
         Change::DeleteIntended { why, says } => {
             let why = attempt.why.unwrap_or(*why);
@@ -289,7 +302,7 @@ fn request_id_of(change: &Change) -> Option<String> {
         }
         Change::Refused(says) | Change::DeleteFailed(says) => says.request_id.clone(),
         Change::DeleteIntended { says, .. } => says.as_ref()?.request_id.clone(),
-        Change::Running | Change::Gone => None,
+        Change::Running | Change::Registered | Change::Gone => None,
     }
 }
 
@@ -356,6 +369,7 @@ mod tests {
             settles_at: at(61),
             accepted_at: Some(at(2)),
             running_at: Some(at(3)),
+            registered_at: None,
             delete_intended_at: Some(at(4)),
             ended_at: Some(at(6)),
             changed_at: at(6),
@@ -499,6 +513,31 @@ mod tests {
         assert_eq!(intend(&mut ledger, &lease, 3, 7), Recorded::Superseded(S::Intended));
         assert_eq!(ledger.attempts_unfinished().unwrap().len(), 2);
         assert_eq!(ledger.events(&EventFilter::default()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn that_slurmd_has_registered_is_remembered_once_and_by_nodeset_and_image() {
+        let (mut ledger, lease) = leased();
+        let is = new_attempt("n1", 1);
+        let newest =
+            |ledger: &Ledger, image: &str| ledger.newest_registered(&is.nodeset, image).unwrap();
+        let _ = intend(&mut ledger, &lease, 1, 1);
+        let _ = record(&mut ledger, &lease, &Change::Running, 2);
+        assert_eq!(newest(&ledger, &is.image), None);
+        for now in [3, 4] {
+            let recorded = record(&mut ledger, &lease, &Change::Registered, now);
+            assert_eq!(recorded, Recorded::Done(S::Running));
+        }
+        assert_eq!(first(&ledger).registered_at, Some(at(3)));
+        assert_eq!(newest(&ledger, &is.image), Some(at(1)), "when it was intended");
+        assert_eq!(newest(&ledger, "another"), None);
+        let told = ledger.events(&EventFilter::default()).unwrap();
+        assert_eq!(told.iter().filter(|event| event.kind == "registered").count(), 1);
+        // What goes was a success all the same; a late word about it is none.
+        let _ = record(&mut ledger, &lease, &suspended(), 5);
+        let late = record(&mut ledger, &lease, &Change::Registered, 6);
+        assert_eq!(late, Recorded::Superseded(S::DeleteIntended));
+        assert_eq!(newest(&ledger, &is.image), Some(at(1)));
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(crate) fn new_attempt(node_name: &str, number: i64) -> NewAttempt {
         },
         sku: Sku::new("Standard_D4s_v5").unwrap(),
         is_spot: true,
+        image: "p:o:s:v".to_owned(),
         body_hash: "0f1e".to_owned(),
         jobs: vec![JobId(7), JobId(9)],
     }

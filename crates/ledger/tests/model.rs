@@ -93,6 +93,7 @@ fn changes() -> impl Strategy<Value = Change> {
         Change::Accepted { operation: operation.clone(), request_id: Some("r".into()) },
         Change::Accepted { operation: None, request_id: None },
         Change::Running,
+        Change::Registered,
         Change::Refused(says.clone()),
         Change::DeleteIntended { why: EndReason::Suspended, says: None },
         Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says.clone()) },
@@ -127,6 +128,7 @@ fn new_attempt(node: &NodeName, number: i64) -> NewAttempt {
         },
         sku: Sku::new("Standard_D4s_v5").unwrap(),
         is_spot: false,
+        image: "p:o:s:v".to_owned(),
         body_hash: "00".into(),
         jobs: vec![],
     }
@@ -146,6 +148,7 @@ fn seen(node: &NodeName, number: i64, now: Timestamp) -> Attempt {
         settles_at: now,
         accepted_at: Some(now),
         running_at: None,
+        registered_at: None,
         delete_intended_at: Some(now),
         ended_at: None,
         changed_at: now,

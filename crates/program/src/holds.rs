@@ -1,8 +1,14 @@
 //! The ledger's holds in core's words.
 
 use azslurm_core::Timestamp;
-use azslurm_core::hold::{Hold, HoldScope, HoldStanding};
-use azslurm_ledger::{LedgerError, Reader, Writer};
+use azslurm_core::attempt::Attempt;
+use azslurm_core::boot::{self, Verdict, VmFate};
+use azslurm_core::config::Config;
+use azslurm_core::failure::{Moment, hold_of};
+use azslurm_core::hold::{Candidate, Hold, HoldScope, HoldStanding, Success, ended_by_success};
+use azslurm_ledger::{Event, LedgerError, Reader, Writer};
+
+use crate::facts;
 
 /// The holds that are not over. A scope that a newer azslurm wrote holds nothing for us.
 pub fn not_over(reader: &Reader, now: Timestamp) -> Result<Vec<Hold>, LedgerError> {
@@ -37,6 +43,75 @@ pub fn strike(
     let hold = Hold::after(before.as_ref(), new, intended_at, seed);
     write(writer, &hold, since)?;
     Ok(hold)
+}
+
+/// Ends the holds that VMs disprove which have come as far as `success` says.
+pub fn end(
+    writer: &mut Writer<'_>,
+    config: &Config,
+    (succeeded, success): (&[Attempt], Success),
+) -> Result<(), LedgerError> {
+    let known = if succeeded.is_empty() { Vec::new() } else { all(writer)? };
+    if known.is_empty() {
+        return Ok(());
+    }
+    let facts = facts::read(writer)?;
+    let is_over = |hold: &&Hold| {
+        succeeded.iter().any(|attempt| {
+            Candidate::of(&attempt.is, (config, &facts), |candidate| {
+                ended_by_success(hold, candidate, (success, attempt.intended_at))
+            })
+        })
+    };
+    for hold in known.iter().filter(is_over) {
+        let scope = hold.scope.to_string();
+        tracing::info!(scope, "a VM came: the hold is over");
+        writer.unhold(&scope)?;
+    }
+    Ok(())
+}
+
+/// Judges VMs whose nodes missed ResumeTimeout, of one call, and remembers those that say something
+/// about their nodeset and image.
+pub fn strike_boots(
+    writer: &mut Writer<'_>,
+    config: &Config,
+    (missed, at): (&[(Attempt, VmFate)], Timestamp),
+) -> Result<(), LedgerError> {
+    let facts = facts::read(writer)?;
+    let mut counted: Vec<&Attempt> = Vec::new();
+    for (attempt, fate) in missed {
+        let newest = writer.newest_registered(&attempt.is.nodeset, &attempt.is.image)?;
+        let verdict = boot::judge(attempt, *fate, newest);
+        tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm, ?verdict,
+            "the node missed ResumeTimeout");
+        if verdict == Verdict::Counts {
+            counted.push(attempt);
+        }
+    }
+    let pair = |attempt: &Attempt| (attempt.is.nodeset.clone(), attempt.is.image.clone());
+    counted.sort_by_key(|attempt| pair(attempt));
+    for of_pair in counted.chunk_by(|one, next| pair(one) == pair(next)) {
+        let says = boot::says(of_pair);
+        let newest = of_pair.iter().max_by_key(|attempt| attempt.intended_at);
+        let hold = newest.and_then(|attempt| {
+            let found = Candidate::of(&attempt.is, (config, &facts), |candidate| {
+                hold_of(Moment::Operation, &says, candidate, at)
+            });
+            Some((found?, attempt.intended_at))
+        });
+        let Some((hold, intended_at)) = hold else { continue };
+        let hold = strike(writer, &hold, intended_at)?;
+        let closed = match hold.standing(at) {
+            HoldStanding::Closed => format!("no VM of it is made until {}", hold.until),
+            HoldStanding::HalfOpen | HoldStanding::Over => "the next one closes it".to_owned(),
+        };
+        let Hold { scope, strikes, text, .. } = &hold;
+        let text = format!("{scope}: boot failure {strikes} in a row: {text}: {closed}");
+        tracing::error!("{text}");
+        writer.event(&Event::new(at, "boot-guard", text))?;
+    }
+    Ok(())
 }
 
 /// Writes a hold as it is.

@@ -1,7 +1,7 @@
 //! A node as slurmctld tells it, reduced to what decisions see.
 
 use azslurm_core::decide::SlurmView;
-use azslurm_core::node::{NodeFlag, NodeState};
+use azslurm_core::node::{NodeBase, NodeFlag, NodeState};
 use azslurm_slurm::{Node, reason};
 
 /// slurmctld's own reason for a node that missed ResumeTimeout. 22.05 puts it in the place of the
@@ -15,6 +15,18 @@ const BETWEEN: &str = " : ";
 pub fn of(node: &Node) -> SlurmView {
     let is_ours = node.reason.as_deref().is_some_and(|text| is_ours(text, &node.state));
     SlurmView::of(&node.state, is_ours)
+}
+
+/// Whether slurmctld has the node down because it missed ResumeTimeout.
+pub fn missed_resume_timeout(node: &Node) -> bool {
+    let last = node.reason.as_deref().and_then(|text| text.split(BETWEEN).last());
+    node.state.base == NodeBase::Down && last.is_some_and(|part| part.trim() == RESUME_TIMEOUT)
+}
+
+/// Whether its reason is of our own making, whatever slurmctld has added.
+pub fn has_our_reason(node: &Node) -> bool {
+    let first = node.reason.as_deref().and_then(|text| text.split(BETWEEN).next());
+    first.is_some_and(|part| reason::parse_ours(part.trim()).is_some())
 }
 
 fn is_ours(text: &str, state: &NodeState) -> bool {

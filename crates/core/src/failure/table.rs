@@ -49,6 +49,7 @@ const PRICE_LASTS: (Duration, Duration) = (super::HOLD_PRICE, super::HOLD_PRICE_
 const QUOTA_LASTS: (Duration, Duration) = (super::HOLD_QUOTA, super::HOLD_QUOTA_MAX);
 const SETTINGS_LAST: (Duration, Duration) =
     (super::HOLD_CONFIGURATION, super::HOLD_CONFIGURATION_MAX);
+const BOOTS_LAST: (Duration, Duration) = (super::HOLD_CONFIGURATION, super::HOLD_BOOT_MAX);
 const FAULTS_LAST: (Duration, Duration) = (super::HOLD_AZURE, super::HOLD_AZURE_MAX);
 const CONFLICTS_LAST: (Duration, Duration) = (super::HOLD_CONFLICT, super::HOLD_CONFLICT_MAX);
 
@@ -73,6 +74,9 @@ pub(super) const CONFLICT: Outcome = outcome(Kind::Conflict, Retry::Here, CONFLI
 const ANEW: Outcome = outcome(Kind::Conflict, Retry::Once, CONFLICTS_LAST);
 /// The block that the VM was meant for is not there any more: it is filled anew, as another life.
 pub(super) const VANISHED: Outcome = outcome(Kind::Conflict, Retry::Elsewhere, CONFLICTS_LAST);
+/// The image, or what the VM is told, is wrong: a person must mend it, also where nobody noticed
+/// that it was changed.
+const BOOT: Outcome = outcome(Kind::Configuration, Retry::Never, BOOTS_LAST);
 /// Azure's fault.
 const FAULT: Outcome = outcome(Kind::Azure, Retry::Once, FAULTS_LAST);
 /// A site that cannot be used from here: another place is not touched by that.
@@ -100,7 +104,7 @@ type Row = (&'static str, Outcome, Reach, &'static str);
 
 /// Sorted by code without case. A star stands for any end, or any beginning, of a code; a row
 /// without a star goes before.
-const ROWS: [Row; 129] = [
+const ROWS: [Row; 130] = [
     ("*CountLimitReached", QUOTA, Reach::Site, "svc"),
     ("AllocationFailed", ROOM, Reach::Cluster, "F5"),
     ("AnotherOperationInProgress", CONFLICT, Reach::Vm, "F5"),
@@ -117,6 +121,7 @@ const ROWS: [Row; 129] = [
     ("AzureSpotVMNotSupportedInVmssWithVMOrchestrationMode", PERSON, Reach::Nodeset, "F5"),
     (super::CODE_UNAVAILABLE, AWAY, Reach::Site, "us"),
     (super::CODE_UNREACHABLE, AWAY, Reach::Site, "us"),
+    (super::CODE_BOOT_FAILURE, BOOT, Reach::Boot, "us"),
     ("Canceled", CONFLICT, Reach::Vm, "svc"),
     ("CanceledAndSupersededDueToAnotherOperation", CONFLICT, Reach::Vm, "svc"),
     (super::CODE_CONFIG_UNREADABLE, PERSON, Reach::Nodeset, "us"),
@@ -309,6 +314,7 @@ mod tests {
             SubscriptionNotRegistered RequestDisallowedByAzure InvalidAuthenticationToken \
             ExpiredAuthenticationToken LocationNotAvailableForResourceType \
             AuthenticationFailed SubscriptionDisabled
+        Configuration Boot Never 15 240: BootFailure
         Azure Vm Once 2 30: InternalExecutionError InternalServerError InternalError \
             NetworkingInternalOperationError InternalOperationError VMExtension* \
             MultipleErrorsOccurred ServerTimeout DeploymentFailed ResourceOperationFailure \

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! length of strike n = base × 2^(n − 1), at most the most of its kind, × jitter
+//! of boots: n ≥ 2      base × 2^(n − 2): the first strike only counts
 //! jitter             = (850 + z mod 301) / 1000, z = splitmix64(seed): 0.85 … 1.15
 //! ```
 //!
@@ -38,18 +39,19 @@ impl Hold {
         }
         let in_force = |hold: &&Hold| !hold.is_of_a_person() || hold.until > new.struck_at;
         let Some(before) = before.filter(in_force) else {
-            return new.lasting(1, jittered(new.length(), seed));
+            return new.lasting(1, new.grown(1, seed));
         };
         let merged = if before.is_of_a_person() {
             // What a person wants is no refusal, so it is no strike.
-            new.lasting(1, jittered(new.length(), seed))
+            new.lasting(1, new.grown(1, seed))
+        } else if new.scope.is_of_boots() && intended_at <= before.struck_at {
+            new.lasting(before.strikes, before.length())
         } else if intended_at <= before.struck_at {
             // Another kind of refusal of the same request may last longer; the same one does not.
             new.lasting(before.strikes, before.length().max(least(new.length())))
         } else {
             let strikes = before.strikes.saturating_add(1);
-            let most = hold_max(&new.code, &new.text);
-            new.lasting(strikes, jittered(grown(new.length(), strikes, most), seed))
+            new.lasting(strikes, new.grown(strikes, seed))
         };
         if merged.until >= before.until {
             Hold { struck_at: merged.struck_at.max(before.struck_at), ..merged }
@@ -70,20 +72,52 @@ impl Hold {
         self.until.since(self.struck_at)
     }
 
+    /// The length of strike `strikes` of a hold whose base this one has.
+    fn grown(&self, strikes: u32, seed: u64) -> Duration {
+        let counted = if self.scope.is_of_boots() { strikes.saturating_sub(1) } else { strikes };
+        match counted {
+            // One node that does not boot says little, and its job is to have another at once.
+            0 => Duration::ZERO,
+            strikes => {
+                let most = hold_max(&self.code, &self.text);
+                jittered(grown(self.length(), strikes, most), seed)
+            }
+        }
+    }
+
     fn lasting(&self, strikes: u32, length: Duration) -> Hold {
         Hold { strikes, until: self.struck_at.plus(length), ..self.clone() }
     }
 }
 
-/// Whether a VM that Azure has provisioned at `candidate`, of an attempt that was intended at
-/// `intended_at`, ends `hold` before its time: it covers the VM, and the attempt is younger than
-/// the last refusal.
+/// How far a VM has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Success {
+    /// Azure has provisioned it.
+    Provisioned,
+    /// slurmd has registered on it.
+    Registered,
+}
+
+/// Whether a VM at `candidate` that has come as far as `success` says, of an attempt that was
+/// intended at `intended_at`, ends `hold` before its time: it covers the VM, and the attempt is
+/// younger than the last refusal.
 ///
-/// There is one rule for all kinds of holds. That Azure takes the PUT would already disprove a
-/// quota or a setting, but not a lack of room, which shows later and gives the quota back; a
-/// provisioned VM disproves them all and comes a minute or two later (FACTS §1.4).
-pub fn ended_by_success(hold: &Hold, candidate: &Candidate<'_>, intended_at: Timestamp) -> bool {
-    !hold.is_of_a_person() && intended_at > hold.struck_at && hold.scope.covers(candidate)
+/// There is one rule for all kinds of holds that come of refusals. That Azure takes the PUT would
+/// already disprove a quota or a setting, but not a lack of room, which shows later and gives the
+/// quota back; a provisioned VM disproves them all and comes a minute or two later (FACTS §1.4).
+/// That it boots only slurmd can show.
+pub fn ended_by_success(
+    hold: &Hold,
+    candidate: &Candidate<'_>,
+    (success, intended_at): (Success, Timestamp),
+) -> bool {
+    let is_enough = match success {
+        Success::Provisioned => !hold.scope.is_of_boots(),
+        Success::Registered => true,
+    };
+    let is_younger = intended_at > hold.struck_at;
+    is_enough && is_younger && !hold.is_of_a_person() && hold.scope.covers(candidate)
 }
 
 /// The length of strike `strikes` before the jitter. A base beyond the most stays as it is.
@@ -238,11 +272,59 @@ mod tests {
             facts: None,
         };
         let hold = learned("AllocationFailed", 600, at(100));
-        assert!(ended_by_success(&hold, &candidate, at(101)));
-        assert!(!ended_by_success(&hold, &candidate, at(100)), "it is of the refused request");
+        let made = Success::Provisioned;
+        assert!(ended_by_success(&hold, &candidate, (made, at(101))));
+        assert!(
+            !ended_by_success(&hold, &candidate, (made, at(100))),
+            "it is of the refused request"
+        );
+        let boots = boot(at(100));
+        assert!(!ended_by_success(&boots, &candidate, (made, at(101))), "it may not boot");
+        for (intended_at, is_over) in [(at(100), false), (at(101), true)] {
+            let registered = (Success::Registered, intended_at);
+            assert_eq!(ended_by_success(&boots, &candidate, registered), is_over);
+        }
         let elsewhere = Hold { scope: HoldScope::Site("east".parse().unwrap()), ..hold };
-        assert!(!ended_by_success(&elsewhere, &candidate, at(101)));
-        assert!(!ended_by_success(&by_a_person(at(0), 600), &candidate, at(101)));
+        assert!(!ended_by_success(&elsewhere, &candidate, (made, at(101))));
+        assert!(!ended_by_success(&by_a_person(at(0), 600), &candidate, (made, at(101))));
+    }
+
+    fn boot(struck_at: Timestamp) -> Hold {
+        let scope = HoldScope::Boot("hpc".parse().unwrap(), "i".to_owned());
+        Hold { scope, ..learned("BootFailure", 900, struck_at) }
+    }
+
+    #[test]
+    fn the_first_boot_failure_only_counts_and_the_later_ones_close_for_longer_and_longer() {
+        let mut hold = Hold::after(None, &boot(at(0)), at(0), 7);
+        assert_eq!((hold.strikes, hold.standing(at(0))), (1, HoldStanding::Over));
+        for (strikes, seconds) in [(2, 900), (3, 1800), (4, 3600), (5, 7200), (6, 14_400)] {
+            let now = hold.until.plus(Duration::from_secs(1));
+            hold = Hold::after(Some(&hold), &boot(now), now, 7);
+            assert_eq!(hold.strikes, strikes);
+            assert_eq!(hold.length(), jittered(Duration::from_secs(seconds), 7), "{strikes}");
+            assert_eq!(hold.standing(hold.until), HoldStanding::HalfOpen);
+            let last = hold.until.plus(Duration::from_secs(45 * 60 - 1));
+            assert_eq!(hold.standing(last), HoldStanding::HalfOpen);
+            assert_eq!(hold.standing(hold.over_at()), HoldStanding::Over);
+        }
+        let now = hold.until;
+        let longest = Hold::after(Some(&hold), &boot(now), now, 7);
+        assert_eq!(longest.length(), hold.length(), "four hours are the most");
+    }
+
+    #[test]
+    fn sixty_four_nodes_of_one_request_that_do_not_boot_are_one_failure() {
+        let first = Hold::after(None, &boot(at(1800)), at(10), 7);
+        let mut hold = first.clone();
+        for second in 1801..1864 {
+            hold = Hold::after(Some(&hold), &boot(at(second)), at(10), second);
+        }
+        assert_eq!((hold.strikes, hold.length()), (1, Duration::ZERO));
+        assert_eq!(hold.standing(at(1863)), HoldStanding::Over);
+        // So is one that was begun before the first was known.
+        let hold = Hold::after(Some(&hold), &boot(at(3000)), at(1863), 7);
+        assert_eq!((hold.strikes, hold.standing(at(3000))), (1, HoldStanding::Over));
     }
 
     fn holds() -> impl Strategy<Value = Hold> {

@@ -76,7 +76,10 @@ impl<'a> Lives<'a> {
             }
             (Some(_), _, _) | (None, _, _) => {
                 let replaces = self.wanted_vms(node);
-                Step::Refuse(Box::new(Refuse { replaces, ..refusal(node, laid) }))
+                Step::Refuse(Box::new(Refuse {
+                    replaces,
+                    ..refusal(node, laid, self.known.sight.now)
+                }))
             }
         }
     }
@@ -151,7 +154,7 @@ impl<'a> Lives<'a> {
 
 /// The words of a refusal: those of the place that can be tried first again, if any place says
 /// when; else of the best place.
-fn refusal(node: &NodeName, laid: Laid) -> Refuse {
+fn refusal(node: &NodeName, laid: Laid, now: Timestamp) -> Refuse {
     let Laid { passed, for_want_of, .. } = laid;
     if let Some((job, culprit)) = for_want_of {
         let text =
@@ -168,19 +171,20 @@ fn refusal(node: &NodeName, laid: Laid) -> Refuse {
     }
     let first = passed
         .iter()
-        .filter_map(|passed| Some((until_of(&passed.why)?, &passed.why)))
+        .filter_map(|passed| Some((until_of(&passed.why, now)?, &passed.why)))
         .min_by_key(|(until, _)| *until)
         .map(|(_, why)| why)
         .or(passed.first().map(|passed| &passed.why))
         .unwrap_or(&Why::NoSite);
     let (code, text) = words(first);
-    Refuse { node: node.clone(), code, text, until: until_of(first), replaces: Vec::new(), passed }
+    let until = until_of(first, now);
+    Refuse { node: node.clone(), code, text, until, replaces: Vec::new(), passed }
 }
 
-fn until_of(why: &Why) -> Option<Timestamp> {
+fn until_of(why: &Why, now: Timestamp) -> Option<Timestamp> {
     match why {
         Why::Held(hold) => Some(hold.until),
-        Why::CanaryIsOut(hold) => Some(hold.over_at()),
+        Why::CanaryIsOut(hold) => Some(hold.canary_shows_at(now)),
         Why::Quota(_)
         | Why::Cap(_)
         | Why::NotOffered

@@ -132,12 +132,16 @@ impl<'a> Sight<'a> {
     }
 
     /// Whether a VM tries already under a hold that is open by half: it was intended after the
-    /// latest refusal, and what becomes of it is not known yet.
+    /// latest refusal, and what becomes of it is not known yet. Whether it boots is known only when
+    /// slurmd has registered.
     pub fn has_canary(&self, hold: &Hold) -> bool {
         let is_under_way = |attempt: &&Attempt| match attempt.state {
             AttemptState::Intended | AttemptState::Accepted => attempt.intended_at > hold.struck_at,
-            AttemptState::Running
-            | AttemptState::Refused
+            AttemptState::Running => {
+                let is_booting = hold.scope.is_of_boots() && attempt.registered_at.is_none();
+                is_booting && attempt.intended_at > hold.struck_at
+            }
+            AttemptState::Refused
             | AttemptState::DeleteIntended
             | AttemptState::Deleting
             | AttemptState::Gone => false,

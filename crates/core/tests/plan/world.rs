@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! hold SCOPE SECONDS [STRIKES]     a hold that ends in so many seconds (negative: ago)
-//! vm NODE STATE SITE[/ZONE] [JOB]  an attempt of the ledger, a minute old; in a block its life
+//! vm NODE STATE SITE[/ZONE] [JOB]  an attempt of the ledger, a minute old; in a block its life;
+//!                                  `registered`: running, and slurmd has registered
 //! block BLOCK SITE [STATE]         a life of a block
 //! quota SITE NAME USED LIMIT [AGE] what Azure said of a quota, seconds ago
 //! sku SITE SKU FAMILY VCPUS [plain|rdma] [unoffered]
@@ -138,6 +139,8 @@ impl World {
             };
             place.block = self.blocks.iter().rev().find(of).map(|block| block.life.clone());
         }
+        let has_registered = state == "registered";
+        let state = if has_registered { "running" } else { state };
         let state = AttemptState::from_word(state).unwrap_or_else(|| panic!("{state}"));
         // Later ones are newer.
         let began = Timestamp::from_millis(before(60).as_millis() + self.attempts.len() as i64);
@@ -151,6 +154,7 @@ impl World {
                 place,
                 sku: set.sku.clone(),
                 is_spot: set.is_spot(),
+                image: set.image.reference_text(),
                 body_hash: String::new(),
                 jobs: rest.first().map(|job| JobId(job.parse().unwrap())).into_iter().collect(),
                 node,
@@ -164,6 +168,7 @@ impl World {
             intended_at: began,
             settles_at: began,
             accepted_at: is_there.then_some(began),
+            registered_at: has_registered.then_some(began),
             running_at: (state == AttemptState::Running).then_some(began),
             delete_intended_at: None,
             ended_at: state.is_ended().then_some(NOW),
