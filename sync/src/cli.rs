@@ -11,6 +11,7 @@ use azslurm_program::{Session, driver};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::doctor::doctor;
 use crate::events::{self, EventsOf};
 use crate::explain::explain;
 use crate::nodes::{NodesOf, nodes};
@@ -109,6 +110,13 @@ enum Verb {
     /// VMs: state and since when, place, size, whether Slurm uses it
     #[command(after_help = LOOK_CODES)]
     Vms(VmsOf),
+    /// Check all that this installation needs (config, ledger, slurm.conf, slurmctld, clock,
+    /// identity, Azure), and say what to do; nothing is changed
+    #[command(
+        after_help = "Exit code 0: all is as it should be; 1: something is to be done; 2: it \
+        could not start."
+    )]
+    Doctor,
     /// All holds that are not over, with the nodes that each keeps from coming; as `hold list`
     #[command(after_help = HOLD_CODES)]
     Holds,
@@ -226,6 +234,11 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             let report = record::replay(&of)?;
             show(json, &report, || report.text())?;
             Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
+        }
+        Verb::Doctor => {
+            let doctor = driver::block_on(doctor(config))?;
+            show(json, &doctor, || doctor.text())?;
+            Ok(if doctor.is_good() { exit::DONE } else { exit::FAILED })
         }
         Verb::Status => {
             let session = Session::open_to_look(PROGRAM, config)?;

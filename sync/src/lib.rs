@@ -17,6 +17,7 @@ pub mod act;
 pub mod boots;
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod hold;

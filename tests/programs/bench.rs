@@ -120,6 +120,7 @@ ssh_public_key = "{KEY}"
         let bin = self.dir.path().join("bin");
         fs::create_dir_all(&bin).unwrap();
         fs::write(bin.join("nodes"), nodes).unwrap();
+        fs::write(bin.join("config"), "").unwrap();
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in\n*'show nodes'*) exec /bin/cat '{0}/nodes' ;;\n\
              *'show config'*) exec /bin/cat '{0}/config' ;;\nesac\n\

@@ -225,6 +225,11 @@ impl Client {
         }
     }
 
+    /// Gets a token, if there is none that is good.
+    pub async fn token(&self, deadline: Instant) -> Result<(), AzureError> {
+        self.tokens.get(deadline).await.map(drop)
+    }
+
     /// Who may send.
     pub fn gates(&self) -> &Gates {
         &self.gates

@@ -65,11 +65,13 @@ fn standard(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let until = date(text)?;
-    let from = headers
-        .get(DATE)
-        .and_then(|date_text| date(date_text.to_str().ok()?.trim()))
-        .unwrap_or_else(|| timestamp(now));
+    let from = date_of(headers).unwrap_or_else(|| timestamp(now));
     Some(until.since(from))
+}
+
+/// Azure's clock.
+pub fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    date(headers.get(DATE)?.to_str().ok()?.trim())
 }
 
 fn date(text: &str) -> Option<Timestamp> {

@@ -2,7 +2,7 @@
 //! of Slurm.
 //!
 //! ```text
-//! Arm (arm.rs, list.rs, placement.rs, facts.rs)
+//! Arm (arm.rs, list.rs, placement.rs, facts.rs, probe.rs)
 //!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!  │                           │ gate.rs, bucket.rs: who may send now
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
@@ -32,6 +32,7 @@ mod id;
 mod list;
 mod page;
 mod placement;
+mod probe;
 mod random;
 mod read;
 mod refusal;
@@ -49,6 +50,7 @@ pub use error::{AzureError, Cause};
 pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
 pub use placement::{GroupSpec, SetSpec, group_id, set_id};
+pub use probe::Probe;
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small

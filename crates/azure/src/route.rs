@@ -10,6 +10,8 @@ use crate::body::COMPUTE_VERSION;
 const NETWORK_VERSION: &str = "2023-09-01";
 /// Disks have versions of their own; the newest that the models' crate names beside `2024-07-01`.
 const DISK_VERSION: &str = "2024-03-02";
+/// Resource groups (Microsoft.Resources; any version that has been published will do).
+const GROUP_VERSION: &str = "2021-04-01";
 /// Resource Graph (FACTS §8).
 const GRAPH_VERSION: &str = "2022-10-01";
 /// The list of sizes has versions of its own (FACTS §10).
@@ -134,6 +136,18 @@ impl Routes {
         let query = format!("api-version={SKUS_VERSION}&$filter=location eq '{region}'");
         url.set_query(Some(&query));
         Ok(url)
+    }
+
+    /// One resource group.
+    pub fn group(&self, subscription: &str, group: &str) -> Result<Url, AzureError> {
+        let path = ["subscriptions", subscription, "resourceGroups", group];
+        Ok(with_version(extend(&self.resource_manager, &path)?, GROUP_VERSION))
+    }
+
+    /// A resource of Microsoft.Network, by its id.
+    pub fn network(&self, id: &str) -> Result<Url, AzureError> {
+        let path: Vec<&str> = id.split('/').filter(|part| !part.is_empty()).collect();
+        Ok(with_version(extend(&self.resource_manager, &path)?, NETWORK_VERSION))
     }
 
     /// The Resource Graph query.

@@ -28,6 +28,16 @@ pub(crate) struct Query<'sql> {
 }
 
 impl Reader {
+    /// What SQLite finds wrong with the file, at most three complaints; none: it is whole. Reads
+    /// all of it.
+    pub fn quick_check(&self) -> Result<Vec<String>, LedgerError> {
+        let query =
+            Query { doing: "checking it", table: "sqlite_schema", sql: "PRAGMA quick_check(3)" };
+        let mut found = self.rows(&query, (), |cells| cells.text("quick_check"))?;
+        found.retain(|line| line != "ok");
+        Ok(found)
+    }
+
     /// Adds what we were doing, and to which file, to an error of SQLite.
     pub(crate) fn while_(
         &self,

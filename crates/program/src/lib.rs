@@ -3,6 +3,7 @@
 //! does is in its own crate.
 
 pub mod alive;
+pub mod check;
 pub mod clients;
 pub mod clock;
 pub mod config_file;
