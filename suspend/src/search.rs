@@ -160,8 +160,8 @@ pub fn attempt_of(config: &Config, row: &VmRow) -> Option<Attempt> {
     })
 }
 
-/// The site that the VM is in: by its id, whose case is not to be trusted.
-fn place_of(config: &Config, id: &ResourceId, preferred: &[SiteName]) -> Option<AttemptPlace> {
+/// The site that a resource is in: by its id, whose case is not to be trusted.
+pub fn place_of(config: &Config, id: &ResourceId, preferred: &[SiteName]) -> Option<AttemptPlace> {
     let is_in = |site: &Site| {
         id.subscription().is_some_and(|it| it.eq_ignore_ascii_case(&site.subscription))
             && id.resource_group().is_some_and(|it| it.eq_ignore_ascii_case(&site.resource_group))

@@ -11,11 +11,13 @@ use azslurm_program::{Session, driver};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::adopt::{self, AdoptOf, ForgetOf};
 use crate::doctor::doctor;
 use crate::events::{self, EventsOf};
 use crate::explain::explain;
 use crate::nodes::{NodesOf, nodes};
 use crate::pass::{Options, pass};
+use crate::rebuild::{self, RebuildOf};
 use crate::record::{self, RecordTo, ReplayOf};
 use crate::sources::{Source, are_known};
 use crate::status::status;
@@ -120,6 +122,21 @@ enum Verb {
     /// All holds that are not over, with the nodes that each keeps from coming; as `hold list`
     #[command(after_help = HOLD_CODES)]
     Holds,
+    /// Write a ledger from what Azure and slurmctld say: when it was lost, or cannot be trusted
+    #[command(
+        after_help = "A ledger that can be read is completed. One that is lost or damaged is \
+        written anew; the old file is kept under a name with the time. Nothing in Azure is \
+        changed: a pass deletes what nobody waits for. Exit code 0: done; 1: something cannot be \
+        seen whole; 2: a program works with the ledger, or it could not start; with 1 and 2 \
+        nothing is changed."
+    )]
+    Rebuild(RebuildOf),
+    /// Make VMs in Azure their nodes' in the ledger, after asking Azure for each
+    #[command(after_help = ODD_CODES)]
+    Adopt(AdoptOf),
+    /// End VMs in the ledger without asking Azure: what is there goes on being billed
+    #[command(after_help = ODD_CODES)]
+    Forget(ForgetOf),
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +178,10 @@ enum HoldVerb {
         dry_run: bool,
     },
 }
+
+const ODD_CODES: &str = "Exit code 0: done; 1: the ledger could not be read or written, or was \
+    changed meanwhile; 2: it is refused, with the reason, or it could not start; with 1 and 2 \
+    nothing is changed.";
 
 const HOLD_CODES: &str = "Exit code 0: done; 1: the ledger could not be read or written; 2: \
     something named is not there, or it could not start: nothing is changed.";
@@ -213,6 +234,23 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             Ok(if planned.is_whole() { exit::DONE } else { exit::FAILED })
         }
         Verb::Hold { what } => hold(config, json, what),
+        Verb::Rebuild(of) => {
+            let rebuilt = rebuild::run(config, &of)?;
+            show(json, &rebuilt, || rebuilt.text())?;
+            Ok(exit::DONE)
+        }
+        Verb::Adopt(of) => {
+            let mut session = Session::begin(PROGRAM, config, of.dry_run)?;
+            let rows = driver::block_on(adopt::adopt(&mut session, &of))??;
+            show(json, &rows, || adopt::text(&rows, ("adopted", of.dry_run)))?;
+            Ok(exit::DONE)
+        }
+        Verb::Forget(of) => {
+            let mut session = Session::begin(PROGRAM, config, of.dry_run)?;
+            let rows = driver::block_on(adopt::forget(&mut session, &of))??;
+            show(json, &rows, || adopt::text(&rows, ("forgot", of.dry_run)))?;
+            Ok(exit::DONE)
+        }
         Verb::Explain { what } => {
             let mut session = Session::open_to_look(PROGRAM, config)?;
             let story = driver::block_on(explain(&mut session, &what))??;

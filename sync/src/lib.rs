@@ -14,6 +14,7 @@
 //! come with later work (ARCHITECTURE.md).
 
 pub mod act;
+pub mod adopt;
 pub mod boots;
 pub mod cli;
 pub mod daemon;
@@ -27,6 +28,7 @@ pub mod observe;
 pub mod orphans;
 pub mod pass;
 pub mod plan;
+pub mod rebuild;
 pub mod record;
 pub mod report;
 pub mod sources;

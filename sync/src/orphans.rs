@@ -4,10 +4,13 @@
 //! What follows is as for every other VM: the same pass sends the deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use azslurm_azure::{Arm, ProvisioningState, VmRow};
-use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
+use azslurm_azure::{Arm, ProvisioningState, Vm, VmRow};
+use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason};
+use azslurm_core::block::{Block, BlockName, BlockState, Incarnation};
+use azslurm_core::config::Config;
 use azslurm_core::orphan::{OrphanAction, OrphanReason, decide_orphan};
 use azslurm_core::{ClusterName, NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LedgerError, Recorded};
@@ -168,7 +171,7 @@ pub async fn take(
     let mut looks = JoinSet::new();
     for attempt in adopted_ones.chain(doomed_ones) {
         if let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() {
-            looks.spawn(look(arm, attempt, session.config.cluster.clone()));
+            looks.spawn(look(arm, attempt, session.config.clone()));
         }
     }
     let there: Vec<Attempt> = looks.join_all().await.into_iter().flatten().collect();
@@ -183,13 +186,21 @@ pub async fn take(
 
 /// The attempt, if Azure has its VM, with the tags of this cluster and node, and does not delete it
 /// already.
-async fn look(arm: Arm, mut attempt: Attempt, cluster: ClusterName) -> Option<Attempt> {
+async fn look(arm: Arm, attempt: Attempt, config: Arc<Config>) -> Option<Attempt> {
     let found = ask(&arm, &attempt).await??;
-    let is_ours =
-        found.cluster.as_ref() == Some(&cluster) && found.node.as_ref() == Some(&attempt.is.node);
-    if !is_ours || found.provisioning_state == ProvisioningState::Deleting {
-        return None;
-    }
+    let is_going = found.provisioning_state == ProvisioningState::Deleting;
+    (is_of(&found, &config.cluster, &attempt.is.node) && !is_going)
+        .then(|| as_found(attempt, &found, &config))
+}
+
+/// Whether a VM has the tags of this cluster and node.
+pub(crate) fn is_of(vm: &Vm, cluster: &ClusterName, node: &NodeName) -> bool {
+    vm.cluster.as_ref() == Some(cluster) && vm.node.as_ref() == Some(node)
+}
+
+/// The attempt with what only the VM itself tells: whether Azure still makes it, and which life of
+/// its block it is part of.
+pub(crate) fn as_found(mut attempt: Attempt, found: &Vm, config: &Config) -> Attempt {
     let is_making = matches!(
         found.provisioning_state,
         ProvisioningState::Creating | ProvisioningState::Updating
@@ -197,7 +208,29 @@ async fn look(arm: Arm, mut attempt: Attempt, cluster: ClusterName) -> Option<At
     if attempt.state == AttemptState::Running && is_making {
         attempt.state = AttemptState::Accepted;
     }
-    Some(attempt)
+    let block = config.nodeset_of(&attempt.is.node).and_then(|(name, nodeset)| {
+        Some(BlockName::new(name.clone(), nodeset.block_of(&attempt.is.node)?))
+    });
+    if let (Some(block), Some(set)) = (block, &found.availability_set) {
+        attempt.is.place.block = Incarnation::of_resource(block, set, &config.cluster);
+    }
+    attempt
+}
+
+/// The life of a block that a VM is part of.
+pub(crate) fn block_of(attempt: &Attempt, cluster: &ClusterName) -> Option<Block> {
+    let AttemptPlace { site, subscription, resource_group, region, block, .. } = &attempt.is.place;
+    let life = block.clone()?;
+    Some(Block {
+        site: site.clone(),
+        subscription: subscription.clone(),
+        resource_group: resource_group.clone(),
+        region: region.clone(),
+        name: life.resource_name(cluster),
+        sku: attempt.is.sku.clone(),
+        state: BlockState::Made,
+        life,
+    })
 }
 
 fn write(
@@ -205,6 +238,7 @@ fn write(
     holder: &Holder,
     (seen, there): (&Observation, &[Attempt]),
 ) -> Result<Taken, LedgerError> {
+    let config = session.config.clone();
     let nodes: BTreeSet<NodeName> = there.iter().map(|attempt| attempt.is.node.clone()).collect();
     session.ledger.write(|writer| {
         let changed = act::changed(writer, seen, &nodes)?;
@@ -217,6 +251,9 @@ fn write(
                 continue;
             }
             let Some(lease) = act::lease(writer, holder, node)? else { continue };
+            if let Some(block) = block_of(attempt, &config.cluster) {
+                writer.adopt_block(&block, now())?;
+            }
             let Recorded::Done(state) = writer.adopt(&lease, attempt, now())? else { continue };
             if state == AttemptState::DeleteIntended {
                 taken.doomed += 1;

@@ -3,10 +3,10 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use azslurm_test_cluster::Cluster;
+use azslurm_test_cluster::{Cluster, infiniband};
 use serde_json::{Value, json};
 
-use crate::story::{CYCLE, SOON, SRUN, check, end, pass, passes_until, spec};
+use crate::story::{CYCLE, SOON, SRUN, check, end, pass, passes_until, resumes, spec};
 
 fn lose_ledger(cluster: &Cluster) -> Result<()> {
     for ending in ["", "-wal", "-shm"] {
@@ -18,6 +18,15 @@ fn lose_ledger(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Lives of blocks that have VMs.
+fn blocks(cluster: &Cluster) -> Result<i64> {
+    let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
+    let sql = "SELECT count(DISTINCT a.incarnation) FROM attempts AS a JOIN blocks AS b
+               ON a.block = b.block AND a.incarnation = b.incarnation
+               WHERE a.ended_at IS NULL AND b.state = 'made'";
+    Ok(ledger.query_row(sql, [], |row| row.get(0))?)
+}
+
 fn orphans(report: &Value, action: &str) -> usize {
     let lines = report["orphans"].as_array().map(Vec::as_slice).unwrap_or_default();
     lines.iter().filter(|line| line["action"] == action).count()
@@ -25,11 +34,25 @@ fn orphans(report: &Value, action: &str) -> usize {
 
 #[test]
 fn a_job_outlives_the_ledger_and_its_vms_are_deleted_after_it() -> Result<()> {
-    let cluster = Cluster::start(&spec("orphan-up", 2))?;
+    let cluster = Cluster::start(&infiniband("orphan-up", 4, 4))?;
+    // The driver works for a while.
+    cluster.emulator().set_delays(&json!({ "vm_create_ms": 8_000, "retry_after_s": 1 }))?;
     let go_on = cluster.dir().join("go-on");
     let wait = format!("while [ ! -e {} ]; do sleep 1; done", go_on.display());
     let job = cluster.sbatch(&["-N2"], &format!("#!/bin/bash\n{wait}\necho done\n"))?;
+    cluster.wait_for(SOON, "both VMs", || Ok(cluster.emulator().vms()?.len() == 2))?;
+    lose_ledger(&cluster)?;
+    let early = cluster.run_program("azslurm-sync", &["rebuild"])?;
+    let said = String::from_utf8_lossy(&early.stderr).into_owned();
+    let is_refused = early.status.code() == Some(2) && said.contains("azslurm-resume");
+    check(&cluster, &format!("not while a driver works: {said}"), is_refused)?;
+    cluster.wait_for(SOON, "the driver to notice", || Ok(resumes(&cluster, true)?.is_empty()))?;
+    let rebuilt = cluster.run_program("azslurm-sync", &["--json", "rebuild"])?;
+    let rebuilt: Value = serde_json::from_slice(&rebuilt.stdout)?;
+    check(&cluster, &format!("both VMs are known: {rebuilt}"), rebuilt["written"] == 2)?;
+    check(&cluster, "in the life of their block", blocks(&cluster)? == 1)?;
     cluster.wait_for_job(CYCLE, job, "RUNNING")?;
+    // And once more, with no driver at work: a pass takes them, in their block too.
     lose_ledger(&cluster)?;
     let dry = cluster.run_program("azslurm-sync", &["--json", "pass", "--dry-run"])?;
     let dry: Value = serde_json::from_slice(&dry.stdout)?;
@@ -50,7 +73,7 @@ fn a_job_outlives_the_ledger_and_its_vms_are_deleted_after_it() -> Result<()> {
         &format!("a second pass has no orphans: {second}"),
         second["orphans"] == json!([]),
     )?;
-    check(&cluster, "both VMs are known", second["vms"] == 2)?;
+    check(&cluster, "both VMs are known", second["vms"] == 2 && blocks(&cluster)? == 1)?;
     let replayed = cluster.run_program("azslurm-sync", &["--json", "replay", &record])?;
     let replayed: Value = serde_json::from_slice(&replayed.stdout)?;
     check(&cluster, &format!("and a replay still does: {replayed}"), replayed == dry)?;

@@ -135,6 +135,20 @@ ssh_public_key = "{KEY}"
         self.write_config(&text.replace("bin_dir = \"/nonexistent\"", &here));
     }
 
+    /// A stand-in for scontrol, by which slurmctld has these nodes in these states.
+    pub fn slurmctld_says(&self, nodes: &[(&str, &str)]) {
+        let bin = self.dir.path().join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        let line = |(node, state): &(&str, &str)| format!("NodeName={node} State={state}\n");
+        fs::write(bin.join("nodes"), nodes.iter().map(line).collect::<String>()).unwrap();
+        let script = "#!/bin/sh\ncase \"$*\" in *nodes*) cat \"${0%/*}/nodes\";; \
+            *jobs*) echo No jobs in the system;; esac\n";
+        fs::write(bin.join("scontrol"), script).unwrap();
+        fs::set_permissions(bin.join("scontrol"), Permissions::from_mode(0o755)).unwrap();
+        let text = fs::read_to_string(self.config_path()).unwrap();
+        self.write_config(&text.replace("/nonexistent", &bin.display().to_string()));
+    }
+
     pub fn config_path(&self) -> PathBuf {
         self.dir.path().join("azslurm.toml")
     }

@@ -11,6 +11,7 @@ mod daemon;
 mod doctor;
 mod failover;
 mod looks;
+mod rebuild;
 mod records;
 mod refusals;
 mod thousand;

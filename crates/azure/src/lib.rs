@@ -49,7 +49,7 @@ pub use client::SentMark;
 pub use error::{AzureError, Cause};
 pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
-pub use placement::{GroupSpec, SetSpec, group_id, set_id};
+pub use placement::{GroupSpec, SetSpec, group_id, set_id, vm_id};
 pub use probe::Probe;
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 

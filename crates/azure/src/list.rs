@@ -66,6 +66,24 @@ impl Arm {
         self.list(Kind::Disk, subscription, resource_group, read::disk).await
     }
 
+    /// All availability sets and placement groups of a resource group.
+    ///
+    /// # Errors
+    /// As [`Arm::list_vms`].
+    pub async fn list_placements(
+        &self,
+        subscription: &str,
+        resource_group: &str,
+    ) -> Result<Listing<Leftover>, AzureError> {
+        let of = |kind| self.list(kind, subscription, resource_group, read::placement);
+        let mut sets = of(Kind::AvailabilitySet).await?;
+        let groups = of(Kind::PlacementGroup).await?;
+        sets.items.extend(groups.items);
+        sets.complete &= groups.complete;
+        sets.incomplete_because = sets.incomplete_because.or(groups.incomplete_because);
+        Ok(sets)
+    }
+
     async fn list<T>(
         &self,
         kind: Kind,

@@ -55,6 +55,11 @@ pub fn set_id(place: &Place, name: &str) -> String {
     Kind::AvailabilitySet.id(&place.subscription, &place.resource_group, name)
 }
 
+/// The resource id of a VM, for people.
+pub fn vm_id(place: &Place, name: &str) -> String {
+    Kind::Vm.id(&place.subscription, &place.resource_group, name)
+}
+
 /// The resource id of a proximity placement group, as an availability set's body names it.
 pub fn group_id(place: &Place, name: &str) -> String {
     Kind::PlacementGroup.id(&place.subscription, &place.resource_group, name)

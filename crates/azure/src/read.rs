@@ -34,6 +34,8 @@ pub fn vm(value: &Value) -> Result<Vm, String> {
         time_created: text(value, "/properties/timeCreated").and_then(|time| timestamp(&time)),
         vm_id: text(value, "/properties/vmId"),
         nics: nics(value),
+        availability_set: text(value, "/properties/availabilitySet/id")
+            .and_then(|id| id.rsplit('/').next().map(str::to_owned)),
         os_disk: text(value, "/properties/storageProfile/osDisk/managedDisk/id"),
         statuses,
         id,
@@ -71,6 +73,11 @@ pub fn nic(value: &Value) -> Result<Leftover, String> {
 
 /// A disk.
 pub fn disk(value: &Value) -> Result<Leftover, String> {
+    leftover(value, "/managedBy")
+}
+
+/// An availability set or a placement group.
+pub fn placement(value: &Value) -> Result<Leftover, String> {
     leftover(value, "/managedBy")
 }
 

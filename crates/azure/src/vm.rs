@@ -178,6 +178,8 @@ pub struct Vm {
     pub vm_id: Option<String>,
     /// Resource ids of its NICs.
     pub nics: Vec<String>,
+    /// Name of its availability set, as Azure spells it (its id is in capitals at times).
+    pub availability_set: Option<String>,
     /// Resource id of its managed OS disk.
     pub os_disk: Option<String>,
     /// Statuses of the instance view.

@@ -84,6 +84,30 @@ impl Incarnation {
     }
 }
 
+impl Incarnation {
+    /// The life of `block` whose placement group and availability set have this name, in whatever
+    /// case; `None` if it is not one of ours.
+    pub fn of_resource(block: BlockName, name: &str, cluster: &ClusterName) -> Option<Incarnation> {
+        let number = name.rsplit('-').next()?.to_ascii_lowercase().parse().ok()?;
+        let life = Incarnation { block, number };
+        life.resource_name(cluster).eq_ignore_ascii_case(name).then_some(life)
+    }
+}
+
+impl FromStr for Incarnation {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Incarnation, NameError> {
+        let wrong = || NameError {
+            what: "life of a block",
+            found: text.chars().take(80).collect(),
+            rule: "a block, \"/\", and eight base-36 digits",
+        };
+        let (block, number) = text.split_once('/').ok_or_else(wrong)?;
+        Ok(Incarnation { block: block.parse()?, number: number.parse().map_err(|_| wrong())? })
+    }
+}
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.block, self.number)

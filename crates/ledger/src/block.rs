@@ -41,9 +41,33 @@ impl Writer<'_> {
     /// Writes the intent to make a block, before anything of it is sent. Together with the intents
     /// of its first VMs: a block without any is taken for empty. The same intent twice is one.
     pub fn intend_block(&mut self, block: &Block, now: Timestamp) -> Result<(), LedgerError> {
+        if self.insert_block(block, BlockState::Intended, (now, now))? {
+            let text = format!("to make block {} as {}", block.life.block, block.name);
+            self.event(&event(block, now, "block-intended", text))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a life that Azure has and the ledger does not know (it was lost). Whether it did not.
+    pub fn adopt_block(&mut self, block: &Block, now: Timestamp) -> Result<bool, LedgerError> {
+        let began_at = block.life.number.began_at();
+        let is_new = self.insert_block(block, BlockState::Made, (began_at, now))?;
+        if is_new {
+            let text = format!("azure has {} and the ledger did not know it", block.name);
+            self.event(&event(block, now, "block-adopted", text))?;
+        }
+        Ok(is_new)
+    }
+
+    fn insert_block(
+        &mut self,
+        block: &Block,
+        state: BlockState,
+        (intended_at, now): (Timestamp, Timestamp),
+    ) -> Result<bool, LedgerError> {
         let sql = "INSERT OR IGNORE INTO blocks (block, incarnation, site, subscription,
                        resource_group, region, name, sku, state, intended_at, changed_at)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)";
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let params = rusqlite::params![
             block.life.block.to_string(),
             block.life.number.number(),
@@ -53,14 +77,11 @@ impl Writer<'_> {
             block.region.as_str(),
             block.name,
             block.sku.as_str(),
-            BlockState::Intended.word(),
+            state.word(),
+            intended_at.as_millis(),
             now.as_millis(),
         ];
-        if self.change("writing a block", sql, params)? > 0 {
-            let text = format!("to make block {} as {}", block.life.block, block.name);
-            self.event(&event(block, now, "block-intended", text))?;
-        }
-        Ok(())
+        Ok(self.change("writing a block", sql, params)? > 0)
     }
 
     /// Group and set are there. Changes nothing in a block that is to go already.
@@ -219,6 +240,21 @@ mod tests {
         });
         assert_eq!(states(&ledger), []);
         assert_eq!(ledger.block(&block.life).unwrap().unwrap().state, BlockState::Gone);
+    }
+
+    #[test]
+    fn a_life_that_only_azure_knows_is_adopted_once_and_is_as_old_as_its_number() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let block = block(5);
+        write(&mut ledger, |writer| {
+            assert!(writer.adopt_block(&block, at(9))?);
+            assert!(!writer.adopt_block(&block, at(10))?);
+            Ok(())
+        });
+        assert_eq!(states(&ledger), [BlockState::Made]);
+        let sql = "SELECT intended_at FROM blocks";
+        let intended_at: i64 = ledger.connection.query_row(sql, (), |row| row.get(0)).unwrap();
+        assert_eq!(intended_at, block.life.number.began_at().as_millis());
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub enum LedgerError {
     },
     /// SQLite says that the file is corrupt.
     #[error(
-        "the ledger {path} is corrupt: move it and the -wal and -shm files beside it away: \
-         a new one is made, and VMs are found again by their tags, so only history is lost"
+        "the ledger {path} is corrupt: run `azslurm-sync rebuild --anew`, which keeps it beside \
+         and writes a new one from Azure and Slurm; only history and holds are lost"
     )]
     Corrupt {
         /// The file.
@@ -95,9 +95,9 @@ pub enum LedgerError {
     },
     /// A value that we would never have written.
     #[error(
-        "the ledger {path} is damaged ({table} {row:?} has {column} {found}): move it and the -wal \
-         and -shm files beside it away: a new one is made, and VMs are found again \
-         by their tags, so only history is lost"
+        "the ledger {path} is damaged ({table} {row:?} has {column} {found}): run `azslurm-sync \
+         rebuild --anew`, which keeps it beside and writes a new one from Azure and Slurm; only \
+         history and holds are lost"
     )]
     Damaged {
         /// The file.
@@ -140,6 +140,24 @@ pub enum LedgerError {
         /// What SQLite said.
         #[source]
         source: rusqlite::Error,
+    },
+    /// It cannot be replaced now.
+    #[error(
+        "the ledger {path} is in use, or has just been made: see who has it open with `fuser \
+         {path}`, stop that (`systemctl stop azslurm-sync`), and try again; nothing was changed"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was moved away, deleted or replaced while this program had it open.
+    #[error(
+        "the ledger {path} was taken away or replaced while this program worked with it: nothing \
+         more is written; what it was doing is carried on by the next pass of azslurm-sync"
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
     },
     /// Anything else that SQLite says.
     #[error("the ledger {path} failed while {doing}")]

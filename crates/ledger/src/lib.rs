@@ -29,6 +29,7 @@ mod lease;
 mod open;
 mod reader;
 mod record;
+mod replace;
 mod settle;
 
 use std::ops::Deref;
@@ -46,6 +47,7 @@ pub use lease::{Holder, HolderError, Lease, LeaseAnswer, LeaseAsk, LeaseRow, Tak
 pub use open::{BUSY_TIMEOUT, SCHEMA};
 pub use reader::Reader;
 pub use record::Recorded;
+pub use replace::discard;
 
 /// One connection to the ledger. All reads are there by `Deref` to [`Reader`]; each is one
 /// statement and therefore one consistent view.
@@ -89,6 +91,7 @@ impl Ledger {
         let transaction =
             Transaction::new_unchecked(&reader.connection, TransactionBehavior::Immediate)
                 .map_err(reader.while_("beginning a transaction"))?;
+        reader.check_in_place()?;
         // Dropping the transaction on the way out rolls it back.
         let done = work(&mut Writer { reader })?;
         transaction.commit().map_err(reader.while_("committing a transaction"))?;

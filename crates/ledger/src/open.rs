@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use rusqlite::backup::Progress;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::reader::identity;
 use crate::{LedgerError, Reader};
 
 /// How long a writer waits for the others. SQLite's waiting is unfair: with 8 writers on a slow
@@ -22,6 +23,9 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `application_id` of the file's header: "azSl".
 const APPLICATION_ID: i32 = 0x617a_536c;
+
+/// "azSx": what is left of a ledger that was replaced, for those who had waited for it.
+pub(crate) const REPLACED_ID: i32 = 0x617a_5378;
 
 /// Who may read the file: SlurmUser and its group. No secret is in it, but operation addresses and
 /// node names.
@@ -81,7 +85,7 @@ pub(crate) fn in_memory() -> Result<Reader, LedgerError> {
     let path = PathBuf::from(":memory:");
     let connection = Connection::open_in_memory()
         .map_err(|error| LedgerError::of(&path, "opening it", error))?;
-    prepare(Reader { connection, path })
+    prepare(Reader { connection, path, file: None })
 }
 
 /// The file in memory; it is only read.
@@ -92,7 +96,7 @@ pub(crate) fn copy_in_memory(path: &Path) -> Result<Reader, LedgerError> {
     let failed = |error| LedgerError::of(path, "reading a copy of it", error);
     let mut connection = Connection::open_in_memory().map_err(failed)?;
     connection.restore(MAIN_DB, path, None::<fn(Progress)>).map_err(failed)?;
-    prepare(Reader { connection, path: path.to_owned() })
+    prepare(Reader { connection, path: path.to_owned(), file: None })
 }
 
 /// Whether a file is there that may be a ledger.
@@ -123,7 +127,7 @@ pub(crate) fn unreadable(path: &Path, error: io::Error) -> LedgerError {
 /// Makes the empty file. By mknod and not by open: closing a descriptor of the file would end the
 /// locks of every other connection that this process has to it (POSIX;
 /// sqlite.org/howtocorrupt.html, 2.2).
-fn create(path: &Path) -> Result<(), LedgerError> {
+pub(crate) fn create(path: &Path) -> Result<(), LedgerError> {
     match mknod(path, SFlag::S_IFREG, FILE_MODE, 0) {
         Ok(()) => give_to_owner_of_directory(path).map_err(|error| unreadable(path, error)),
         Err(Errno::EEXIST) => Ok(()),
@@ -147,7 +151,7 @@ fn connect(path: &Path) -> Result<Reader, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| LedgerError::of(path, "opening it", error))?;
-    Ok(Reader { connection, path: path.to_owned() })
+    Ok(Reader { connection, path: path.to_owned(), file: identity(path) })
 }
 
 /// Looks at the file, then sets the connection up, then brings the schema up to ours.
@@ -184,6 +188,9 @@ fn schema_of(reader: &Reader) -> Result<i64, LedgerError> {
         )
         .map_err(reader.while_("opening it"))?;
     let is_empty = application_id == 0 && schema == 0 && objects == 0;
+    if application_id == REPLACED_ID {
+        return Err(LedgerError::Replaced { path });
+    }
     if application_id != APPLICATION_ID && !is_empty {
         return Err(LedgerError::Foreign { path, application_id });
     }
@@ -414,7 +421,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         // The first page says that there are more.
         fs::write(&path, &whole[..4096]).unwrap();
-        refused(&path, "is corrupt: move it and the -wal and -shm files beside it away");
+        refused(&path, "is corrupt: run `azslurm-sync rebuild --anew`, which keeps it beside");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading rows into our types. What we would never have written is [`LedgerError::Damaged`], never
 //! a panic.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -15,6 +16,13 @@ use crate::LedgerError;
 pub struct Reader {
     pub(crate) connection: Connection,
     pub(crate) path: PathBuf,
+    /// Device and inode of the file; `None` of one in memory.
+    pub(crate) file: Option<(u64, u64)>,
+}
+
+/// Device and inode of a file, if it is there.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// One question to the ledger.
@@ -44,6 +52,13 @@ impl Reader {
         doing: &'static str,
     ) -> impl Fn(rusqlite::Error) -> LedgerError + '_ {
         move |error| LedgerError::of(&self.path, doing, error)
+    }
+
+    /// Whether the file still stands where it was opened: what is written into one that does not
+    /// is lost, and nobody else sees it.
+    pub(crate) fn check_in_place(&self) -> Result<(), LedgerError> {
+        let is_there = self.file.is_none() || identity(&self.path) == self.file;
+        is_there.then_some(()).ok_or_else(|| LedgerError::Replaced { path: self.path.clone() })
     }
 
     /// All rows of a query.

@@ -146,6 +146,38 @@ impl Writer<'_> {
         Ok(Recorded::Done(adopted.state))
     }
 
+    /// Writes an attempt that a person has said to be its node's VM, and whose VM Azure has: as
+    /// [`Writer::adopt`], and one that the ledger had ended is wanted again.
+    pub fn adopt_by_person(
+        &mut self,
+        lease: &Lease,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Result<Recorded, LedgerError> {
+        assert!(attempt.state.is_wanted(), "a person wants it: {attempt:?}");
+        let known = self.attempt(&attempt.is.vm)?.filter(|known| known.ended_at.is_some());
+        let Some(known) = known else { return self.adopt(lease, attempt, now) };
+        if !self.is_held(lease, now)? {
+            return Ok(Recorded::LeaseLost);
+        }
+        assert_eq!(lease.node(), &known.is.node, "a lease is for one node");
+        let again = Attempt {
+            state: attempt.state,
+            why: None,
+            says: None,
+            operation: None,
+            generation: lease.generation(),
+            accepted_at: known.accepted_at.or(Some(now)),
+            delete_intended_at: None,
+            ended_at: None,
+            changed_at: now,
+            ..known
+        };
+        self.update_attempt(&again)?;
+        self.tell(&again, "adopted again: a person says that it is the node's".to_owned(), None)?;
+        Ok(Recorded::Done(again.state))
+    }
+
     /// Opens an attempt again that had ended and whose VM is there. What is known of it stays; the
     /// deletion is decided anew.
     fn reopen(

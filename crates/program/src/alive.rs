@@ -128,6 +128,15 @@ pub fn is_alive(ledger: &Path, holder: &Holder) -> bool {
     }
 }
 
+/// The holders that live on this machine, whatever ledger they work with.
+pub fn living(ledger: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder_of(ledger)) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let is_living =
+        |name: &String| name.parse::<Holder>().is_ok_and(|holder| is_alive(ledger, &holder));
+    names.filter(is_living).collect()
+}
+
 /// Removes the files of holders that are long dead.
 pub fn prune(ledger: &Path) {
     let folder = folder_of(ledger);
