@@ -96,7 +96,7 @@ impl Round {
         let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() else {
             tracing::error!(node = %attempt.is.node, %vm, site = %attempt.is.place.site,
                 "the config no longer has the site of this VM: put it back until \
-                 `azslurm-sync status` shows the VM gone");
+                 `azslurm-sync nodes` shows the VM gone");
             return Ok(());
         };
         match attempt.state {

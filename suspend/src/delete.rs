@@ -109,6 +109,6 @@ async fn send_once(arm: &Arm, deletion: &Deletion, report: &Reporter) -> Sent {
 fn refused(report: &Reporter, says: AzureSays) -> Change {
     tracing::error!(node = %report.node(), vm = %report.vm(), request_id = says.request_id,
         "Azure refuses to delete the VM, which goes on costing money: {}: {}; \
-         azslurm-sync tries again, see `azslurm-sync status`", says.code, says.text);
+         azslurm-sync tries again, see `azslurm-sync vms`", says.code, says.text);
     Change::DeleteFailed(says)
 }

@@ -32,6 +32,7 @@ use crate::cli::PROGRAM;
 use crate::pass::{Options, pass};
 use health::{Health, Outcome};
 use notify::{Notifier, watchdog_every};
+pub(crate) use seat::acts;
 use seat::{Seat, Turn};
 use signals::{Signals, Wish};
 

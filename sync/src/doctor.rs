@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io::{IsTerminal as _, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use azslurm_ledger::Ledger;
 use azslurm_program::check::slurm_conf::{self, ProgramSeen};
 use azslurm_program::check::{Finding, Level, azure, clock, host, ledger, nodes, passes};
 use azslurm_program::exit::chain_of;
-use azslurm_program::{Clients, Loaded, config_file, now};
+use azslurm_program::{Clients, Loaded, Session, config_file, now};
 use azslurm_slurm::{Slurm, SlurmError};
 use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::daemon::acts;
 use crate::sources::LastPass;
 
 /// slurmctld answers within this, or it does not answer.
@@ -131,8 +132,18 @@ fn of_ledger(config: &Config, slurm_user: Option<u32>) -> Vec<Finding> {
     let opened = Ledger::open_existing(path);
     findings.extend(ledger::contents(&opened));
     if let Ok(ledger) = opened {
-        let last = LastPass::read(&ledger).ok().flatten();
-        findings.push(passes::check(last.map(|last| now().since(last.ended_at))));
+        findings.extend(of_passes(config, ledger));
+    }
+    findings
+}
+
+fn of_passes(config: &Config, ledger: Ledger) -> Vec<Finding> {
+    let last = LastPass::read(&ledger).ok().flatten();
+    let mut findings = vec![passes::check(last.map(|last| now().since(last.ended_at)))];
+    let session = Session::of(config.clone(), PathBuf::new(), ledger);
+    if let Ok(Some(row)) = session.ledger.daemon() {
+        let who = format!("{} on {}", row.holder, row.host);
+        findings.push(passes::daemon(&who, acts(&session, &row)));
     }
     findings
 }

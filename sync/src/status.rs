@@ -10,6 +10,7 @@ use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
 use serde::Serialize;
 
+use crate::daemon::acts;
 use crate::observe::Observation;
 use crate::pass::{Decided, decide};
 use crate::sources::{LastPass, Source, look};
@@ -25,6 +26,19 @@ pub struct HolderLine {
     pub is_alive: bool,
     /// Its nodes, as a host list.
     pub nodes: String,
+}
+
+/// The daemon that acts, or acted last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DaemonLine {
+    /// One life of it.
+    pub holder: String,
+    /// Its machine.
+    pub host: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Whether it still does.
+    pub is_acting: bool,
 }
 
 /// Something that the next pass does.
@@ -51,6 +65,8 @@ pub struct Status {
     pub last_pass_at: Option<String>,
     /// How long ago.
     pub last_pass_seconds: Option<u64>,
+    /// The daemon; `None` if there never was one.
+    pub daemon: Option<DaemonLine>,
     /// Who works on nodes.
     pub holders: Vec<HolderLine>,
     /// Nodes of the config.
@@ -82,6 +98,7 @@ pub async fn status(session: &Session) -> Result<Status, Stop> {
         sources,
         last_pass_at: last.as_ref().map(|last| last.ended_at.to_string()),
         last_pass_seconds: last.map(|last| seen.at.since(last.ended_at).as_secs()),
+        daemon: daemon(session)?,
         holders: holders(&seen),
         nodes: session.config.nodesets.values().map(|nodeset| nodeset.nodes.len()).sum(),
         slurm: BTreeMap::new(),
@@ -114,6 +131,16 @@ fn count(status: &mut Status, session: &Session, seen: &Observation) {
             status.vms_not_in_use = status.vms_not_in_use.map(|count| count + 1);
         }
     }
+}
+
+fn daemon(session: &Session) -> Result<Option<DaemonLine>, Stop> {
+    let row = session.ledger.daemon().map_err(Stop::failed)?;
+    Ok(row.map(|row| DaemonLine {
+        is_acting: acts(session, &row),
+        holder: row.holder.to_string(),
+        host: row.host,
+        since: row.since.to_string(),
+    }))
 }
 
 fn holders(seen: &Observation) -> Vec<HolderLine> {
@@ -152,6 +179,10 @@ impl Status {
             (Some(at), Some(seconds)) => format!("last pass  {} ago ({at})", age(seconds)),
             (_, _) => "last pass  none yet: `azslurm-sync pass` makes one".to_owned(),
         });
+        if let Some(DaemonLine { holder, host, since, is_acting }) = &self.daemon {
+            let state = if *is_acting { "acts" } else { "does not act any more; it acted" };
+            lines.push(format!("daemon     {holder} on {host} {state} since {since}"));
+        }
         for HolderLine { holder, is_alive, nodes } in &self.holders {
             let lives = if *is_alive { "works on" } else { "is dead and has left" };
             lines.push(format!("{holder} {lives} {nodes}"));

@@ -25,6 +25,8 @@ const CALLS: [&[&str]; 16] = [
     &["doctor"],
     &["hold", "clear", "--all"],
 ];
+/// Verbs that go on until they are told to end.
+const ENDLESS: [&str; 1] = ["daemon"];
 /// Verbs that change Slurm, Azure or the ledger.
 const CHANGES: [&[&str]; 3] = [&["pass"], &["hold", "add"], &["hold", "clear"]];
 
@@ -66,7 +68,7 @@ fn no_verb_is_forgotten_and_what_changes_something_has_a_dry_run() {
     let bench = Bench::start();
     let verbs = listed(&bench, &[]);
     assert!(verbs.len() >= 12, "{verbs:?}");
-    for verb in &verbs {
+    for verb in verbs.iter().filter(|verb| !ENDLESS.contains(&verb.as_str())) {
         assert!(is_called(&[verb]), "azslurm-sync {verb} is not walked: add it to CALLS");
     }
     for verb in listed(&bench, &["hold"]) {

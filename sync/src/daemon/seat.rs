@@ -54,10 +54,20 @@ pub(super) struct Seat {
     one_since: Option<Instant>,
 }
 
+/// What this machine is called.
+fn host() -> String {
+    std::fs::read_to_string(HOST_FILE).unwrap_or_default().trim().to_owned()
+}
+
+/// Whether the daemon of a row acts: its time is not over, and where it can be seen, it lives.
+pub(crate) fn acts(session: &Session, row: &DaemonRow) -> bool {
+    now() < row.until && (row.host != host() || session.is_alive(&row.holder))
+}
+
 impl Seat {
     /// Of a daemon that has just been started.
     pub(super) fn new() -> Seat {
-        let host = std::fs::read_to_string(HOST_FILE).unwrap_or_default().trim().to_owned();
+        let host = host();
         let holder = Holder::new("azslurm-sync-daemon", now(), std::process::id());
         Seat { holder, host, alive: None, before: Before::Nothing, one_since: None }
     }

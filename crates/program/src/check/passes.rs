@@ -25,6 +25,18 @@ pub fn check(age: Option<Duration>) -> Finding {
     }
 }
 
+/// The daemon that acts or acted last: who it is, and whether it still acts.
+pub fn daemon(who: &str, is_acting: bool) -> Finding {
+    match is_acting {
+        true => Finding::ok(CHECK, format!("the daemon {who} acts")),
+        false => Finding::warning(
+            CHECK,
+            format!("the daemon {who} does not act any more, and no other does"),
+            "`systemctl start azslurm-sync`",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +48,7 @@ mod tests {
         assert_eq!(level(None), Level::Warning);
         assert_eq!(level(Some(601)), Level::Warning);
         assert_eq!(level(Some(600)), Level::Ok);
+        assert_eq!(daemon("d on head", true).level, Level::Ok);
+        assert_eq!(daemon("d on head", false).level, Level::Warning);
     }
 }
