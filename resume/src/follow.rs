@@ -193,6 +193,7 @@ fn is_in_use(view: SlurmView) -> bool {
     match view {
         SlurmView::Up
         | SlurmView::Down
+        | SlurmView::Dead
         | SlurmView::BootingByPerson
         | SlurmView::OffByPerson
         | SlurmView::Unknown

@@ -126,10 +126,15 @@ pub async fn tell(session: &mut Session, decided: &[Decided]) -> Result<(), Ledg
     let refused = with(NodeAction::Refuse).into_iter().collect();
     azslurm_resume::tell::refused(session, (&refused, false)).await?;
     say(session, &with(NodeAction::Return), (NodeVerb::Resume, None)).await;
-    let is_over = |d: &&Decided| d.node_action == NodeAction::PowerDown && !is_lost(d);
-    let over: Vec<NodeName> = decided.iter().filter(is_over).map(|d| d.node.clone()).collect();
-    let text = reason::reason("hold-over", "the node may be used again", None);
-    say(session, &over, (NodeVerb::PowerDownForce, Some(&text))).await;
+    let over = [
+        (NodeReason::HoldIsOver, NodeVerb::PowerDownForce, "hold-over", "it may be used again"),
+        (NodeReason::SlurmdIsDead, NodeVerb::PowerDown, "dead", "slurmd does not answer"),
+    ];
+    for (why, verb, code, text) in over {
+        let is_so = |d: &&Decided| (d.node_action, d.node_reason) == (NodeAction::PowerDown, why);
+        let nodes: Vec<NodeName> = decided.iter().filter(is_so).map(|d| d.node.clone()).collect();
+        say(session, &nodes, (verb, Some(&reason::reason(code, text, None)))).await;
+    }
     for (reason, nodes) in silent(session, decided)? {
         say(session, &nodes, (NodeVerb::Down, Some(&reason))).await;
     }

@@ -88,8 +88,8 @@ fn some_of(mut missing: Vec<Attempt>, now: Timestamp) -> Vec<Attempt> {
 /// closed nothing is touched, and what slurmctld does not want goes anyway.
 fn is_watched(slurm: SlurmView, is_closing: bool) -> bool {
     match slurm {
-        SlurmView::Up | SlurmView::Booting => !is_closing,
-        // Dead, or set so by a person: slurmctld suspends the dead by itself.
+        SlurmView::Up | SlurmView::Booting | SlurmView::Dead => !is_closing,
+        // By a person, or not dead for long.
         SlurmView::Down => false,
         SlurmView::Unknown
         | SlurmView::Absent
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_node_that_a_person_has_closed_keeps_what_is_left_of_its_vm() {
         for slurm in SlurmView::ALL {
-            let is_in_use = matches!(slurm, SlurmView::Up | SlurmView::Booting);
+            let is_in_use = matches!(slurm, SlurmView::Up | SlurmView::Booting | SlurmView::Dead);
             assert_eq!(is_watched(slurm, false), is_in_use, "{slurm:?}");
             assert!(!is_watched(slurm, true), "{slurm:?}");
         }

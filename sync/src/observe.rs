@@ -89,7 +89,9 @@ impl Observation {
     pub fn slurm_view(&self, node: &NodeName) -> SlurmView {
         match &self.slurm {
             Err(_) => SlurmView::Unknown,
-            Ok(nodes) => nodes.get(node).map_or(SlurmView::Absent, view::of),
+            Ok(nodes) => {
+                nodes.get(node).map_or(SlurmView::Absent, |node| view::of_at(node, self.at))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use azslurm_core::attempt::{Attempt, AttemptState};
 use azslurm_core::block::{Block, Incarnation};
+use azslurm_core::dead::spare_the_dead;
 use azslurm_core::decide::{
     AttemptAction, AttemptReason, NodeAction, NodeReason, SlurmView, decide_attempt, decide_node,
 };
@@ -101,7 +102,9 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
             node,
         }
     };
-    seen.nodes(session).into_iter().map(decide_one).collect()
+    let mut decided: Vec<Decided> = seen.nodes(session).into_iter().map(decide_one).collect();
+    spare_the_dead(decided.iter_mut().map(|one| (&mut one.node_action, &mut one.node_reason)));
+    decided
 }
 
 /// Observes, decides, acts, and says what it did.
@@ -121,6 +124,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
         seen = observe(session).await.map_err(Stop::failed)?;
     }
     let decided = decide(session, &seen);
+    warn_of_the_dead(&decided);
     act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
     let mut report = report_of(&seen, &decided);
     report.orphans = found.iter().map(orphan_line).collect();
@@ -150,6 +154,21 @@ pub(crate) fn foresee(session: &Session, seen: &Observation, listing: Listing) -
     report.suspects = suspects.iter().map(|one| suspect_line(seen, one)).collect();
     report.azure_incomplete = listing.incomplete;
     report
+}
+
+fn warn_of_the_dead(decided: &[Decided]) {
+    let is_spared = |one: &&Decided| one.node_reason == NodeReason::TooManyAreDead;
+    let spared: Vec<NodeName> =
+        decided.iter().filter(is_spared).map(|one| one.node.clone()).collect();
+    if !spared.is_empty() {
+        tracing::error!(
+            nodes = azslurm_core::hostlist::fold_sorted(&spared),
+            "slurmctld calls {} nodes DOWN because slurmd does not answer, and so many are hardly \
+            dead at once: their VMs are kept. Look at the network between slurmctld and them; \
+            scontrol update nodename=... state=power_down gives them back",
+            spared.len()
+        );
+    }
 }
 
 /// VMs and blocks whose work is not finished.

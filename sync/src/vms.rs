@@ -138,7 +138,8 @@ pub(crate) fn is_in_use(slurm: SlurmView) -> Option<bool> {
         | SlurmView::OffFailed
         | SlurmView::OffCompleting
         | SlurmView::OffByPerson
-        | SlurmView::Down => Some(false),
+        | SlurmView::Down
+        | SlurmView::Dead => Some(false),
     }
 }
 

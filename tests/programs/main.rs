@@ -8,6 +8,7 @@ mod bench;
 mod boots;
 mod budgets;
 mod daemon;
+mod dead;
 mod doctor;
 mod failover;
 mod looks;

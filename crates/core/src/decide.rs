@@ -42,13 +42,27 @@ pub enum SlurmView {
     OffCompleting,
     /// DOWN or draining while powered down, by a person.
     OffByPerson,
-    /// DOWN while it should run: dead, or set so by a person.
+    /// DOWN while it should run: set so by a person, or not answering since a moment.
     Down,
+    /// DOWN while it should run, because slurmctld itself gave it up long enough ago: slurmd does
+    /// not answer. Its jobs were requeued then.
+    Dead,
+}
+
+/// Whose word a node's DOWN or DRAIN is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// A person's, or whoever else's: it stands.
+    Person,
+    /// Ours, or slurmctld's own "ResumeTimeout reached": ours to take back.
+    Ours,
+    /// slurmctld's own "Not responding", said so long ago that slurmd will hardly answer again.
+    SilentForLong,
 }
 
 impl SlurmView {
     /// Every view.
-    pub const ALL: [SlurmView; 14] = [
+    pub const ALL: [SlurmView; 15] = [
         SlurmView::Unknown,
         SlurmView::Absent,
         SlurmView::Off,
@@ -63,12 +77,13 @@ impl SlurmView {
         SlurmView::OffCompleting,
         SlurmView::OffByPerson,
         SlurmView::Down,
+        SlurmView::Dead,
     ];
 
-    /// Reduces a node's state. `is_ours`: its reason is ours or slurmctld's own "ResumeTimeout
-    /// reached".
-    pub fn of(state: &NodeState, is_ours: bool) -> SlurmView {
+    /// Reduces a node's state. `whose`: whose word its reason is.
+    pub fn of(state: &NodeState, whose: Whose) -> SlurmView {
         let has = |flag: NodeFlag| state.has(&flag);
+        let is_ours = whose == Whose::Ours;
         let is_down = state.base == NodeBase::Down;
         let is_closed = is_down || has(NodeFlag::Drain) || has(NodeFlag::Fail);
         if has(NodeFlag::PoweringDown) {
@@ -88,7 +103,13 @@ impl SlurmView {
         if has(NodeFlag::PoweredDown) {
             return view_of_powered_down(state, is_closed, is_ours);
         }
+        // A person who drains a dead node wants to keep it as it is; a reboot ends by itself.
+        let is_silent = whose == Whose::SilentForLong && has(NodeFlag::NotResponding);
+        let is_spared = [NodeFlag::Drain, NodeFlag::Fail, NodeFlag::Completing, NodeFlag::Reboot]
+            .iter()
+            .any(|flag| state.has(flag));
         match &state.base {
+            NodeBase::Down if is_silent && !is_spared => SlurmView::Dead,
             NodeBase::Down => SlurmView::Down,
             NodeBase::Idle | NodeBase::Allocated | NodeBase::Mixed => SlurmView::Up,
             NodeBase::Future | NodeBase::Unknown(_) => SlurmView::Unknown,
@@ -196,7 +217,7 @@ fn decide_intended(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Booting => (A::Create, R::IntentWasNotSent),
         SlurmView::AboutToBoot => (A::Leave, R::ResumeIsAboutToBeCalled),
         // slurmd has registered, so the PUT was sent although nobody wrote it down.
-        SlurmView::Up | SlurmView::Down => (A::Follow, R::CreationIsUnfollowed),
+        SlurmView::Up | SlurmView::Down | SlurmView::Dead => (A::Follow, R::CreationIsUnfollowed),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Follow, R::PersonDecides),
         SlurmView::Off
         | SlurmView::BootingRefused
@@ -213,9 +234,11 @@ fn decide_accepted(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
     match slurm {
         SlurmView::Unknown => (A::Follow, R::SlurmUnknown),
         SlurmView::Absent => (A::Follow, R::NodeNotInSlurm),
-        SlurmView::Booting | SlurmView::AboutToBoot | SlurmView::Up | SlurmView::Down => {
-            (A::Follow, R::CreationIsUnfollowed)
-        }
+        SlurmView::Booting
+        | SlurmView::AboutToBoot
+        | SlurmView::Up
+        | SlurmView::Down
+        | SlurmView::Dead => (A::Follow, R::CreationIsUnfollowed),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Follow, R::PersonDecides),
         SlurmView::Off
         | SlurmView::BootingRefused
@@ -234,7 +257,8 @@ fn decide_running(slurm: SlurmView) -> (AttemptAction, AttemptReason) {
         SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
         SlurmView::Booting => (A::Leave, R::WaitsForSlurmd),
         SlurmView::AboutToBoot => (A::Leave, R::ResumeIsAboutToBeCalled),
-        SlurmView::Up | SlurmView::Down => (A::Leave, R::NodeIsUp),
+        // What becomes of a dead node's VM is decided with the node.
+        SlurmView::Up | SlurmView::Down | SlurmView::Dead => (A::Leave, R::NodeIsUp),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
         SlurmView::Off
         | SlurmView::BootingRefused
@@ -316,7 +340,8 @@ pub enum NodeAction {
     /// Tell slurmctld that the node cannot come now.
     Refuse,
     /// `state=power_down_force`: ends POWERING_UP of a refused node whose hold is over, and gives
-    /// back a node that has lost its VM, with its jobs requeued.
+    /// back a node that has lost its VM, with its jobs requeued. `state=power_down` for a dead
+    /// node: should it answer again in this moment, its next job is waited for.
     PowerDown,
     /// `state=resume`: the node is usable at once.
     Return,
@@ -345,6 +370,10 @@ pub enum NodeReason {
     VmIsDying,
     /// Azure took the VM that the node runs on, or it is not there any more.
     VmIsLost,
+    /// slurmd has not answered for long, and nobody can use the VM that is paid for.
+    SlurmdIsDead,
+    /// So many nodes are dead at once that it is hardly they that have failed.
+    TooManyAreDead,
     /// slurmctld has not finished with a job that ran on it.
     JobIsCompleting,
     /// A person has set it so.
@@ -373,6 +402,11 @@ pub fn decide_node(
             (A::Leave, R::PersonDecides)
         }
         SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Down => (A::Leave, R::Agreement),
+        SlurmView::Dead => match standing {
+            Standing::Wanted => (A::PowerDown, R::SlurmdIsDead),
+            Standing::Lost | Standing::LostGone => (A::PowerDown, R::VmIsLost),
+            Standing::Nothing | Standing::Dying | Standing::Gone => (A::Leave, R::Agreement),
+        },
         SlurmView::Up => match standing {
             Standing::Lost | Standing::LostGone => (A::PowerDown, R::VmIsLost),
             // Nothing in the ledger says nothing about Azure; a deletion that was decided while
@@ -495,7 +529,8 @@ mod tests {
     use super::*;
 
     fn view(state: &str, is_ours: bool) -> SlurmView {
-        SlurmView::of(&state.parse().unwrap(), is_ours)
+        let whose = if is_ours { Whose::Ours } else { Whose::Person };
+        SlurmView::of(&state.parse().unwrap(), whose)
     }
 
     #[test]
@@ -541,6 +576,36 @@ mod tests {
     }
 
     #[test]
+    fn only_slurmctlds_own_verdict_makes_a_node_dead() {
+        let dead = "DOWN+CLOUD+NOT_RESPONDING";
+        let of = |state: &str, whose| SlurmView::of(&state.parse().unwrap(), whose);
+        assert_eq!(of(dead, Whose::SilentForLong), SlurmView::Dead);
+        for whose in [Whose::Person, Whose::Ours] {
+            assert_eq!(of(dead, whose), SlurmView::Down, "{whose:?}");
+        }
+        // It answers (again); a person keeps it; slurmctld cleans up; it is rebooted.
+        assert_eq!(of("DOWN+CLOUD", Whose::SilentForLong), SlurmView::Down);
+        assert_eq!(of("MIXED+CLOUD+NOT_RESPONDING", Whose::SilentForLong), SlurmView::Up);
+        for flag in ["DRAIN", "FAIL", "COMPLETING", "REBOOT_ISSUED"] {
+            let state = format!("{dead}+{flag}");
+            assert_eq!(of(&state, Whose::SilentForLong), SlurmView::Down, "{flag}");
+        }
+        // Off: as with every word that is not ours.
+        for state in ["DOWN+CLOUD+POWERED_DOWN", "DOWN+CLOUD+POWERING_DOWN"] {
+            assert_eq!(of(state, Whose::SilentForLong), of(state, Whose::Person), "{state}");
+        }
+    }
+
+    #[test]
+    fn a_dead_node_is_given_back_only_with_a_vm() {
+        for standing in Standing::ALL {
+            let said = decide_node(SlurmView::Dead, LeaseView::Free, standing, false);
+            let has_vm = matches!(standing, Standing::Wanted | Standing::Lost | Standing::LostGone);
+            assert_eq!(said.0 == NodeAction::PowerDown, has_vm, "{standing:?}");
+        }
+    }
+
+    #[test]
     fn a_node_that_is_up_is_given_back_only_when_its_vm_is_known_to_be_lost() {
         for standing in Standing::ALL {
             for slurm in [SlurmView::Up, SlurmView::Down] {
@@ -563,6 +628,7 @@ mod tests {
             SlurmView::Absent,
             SlurmView::Up,
             SlurmView::Down,
+            SlurmView::Dead,
             SlurmView::OffByPerson,
             SlurmView::BootingByPerson,
             SlurmView::AboutToBoot,

@@ -11,6 +11,7 @@ pub mod budget;
 pub(crate) mod chance;
 pub mod config;
 pub mod controllers;
+pub mod dead;
 pub mod decide;
 pub mod facts;
 pub mod failure;

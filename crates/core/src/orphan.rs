@@ -63,7 +63,7 @@ pub fn decide_orphan(
         SlurmView::Absent => (A::Leave, R::NodeNotInSlurm),
         SlurmView::AboutToBoot => (A::Leave, R::ResumeIsAboutToBeCalled),
         SlurmView::BootingByPerson | SlurmView::OffByPerson => (A::Leave, R::PersonDecides),
-        SlurmView::Up | SlurmView::Down => match standing {
+        SlurmView::Up | SlurmView::Down | SlurmView::Dead => match standing {
             Standing::Wanted => (A::Leave, R::WhichVmIsNotKnown),
             Standing::Nothing
             | Standing::Dying
@@ -132,7 +132,8 @@ mod tests {
                 | SlurmView::BootingByPerson
                 | SlurmView::Up
                 | SlurmView::OffByPerson
-                | SlurmView::Down => false,
+                | SlurmView::Down
+                | SlurmView::Dead => false,
             };
             let may = may && lease == LeaseView::Free && !is_young;
             assert_eq!(action == OrphanAction::Delete, may, "{slurm:?} {lease:?} {standing:?}");

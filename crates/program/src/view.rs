@@ -1,20 +1,51 @@
 //! A node as slurmctld tells it, reduced to what decisions see.
 
-use azslurm_core::decide::SlurmView;
+use std::time::Duration;
+
+use azslurm_core::Timestamp;
+use azslurm_core::decide::{SlurmView, Whose};
 use azslurm_core::node::{NodeBase, NodeFlag, NodeState};
 use azslurm_slurm::{Node, reason};
 
 /// slurmctld's own reason for a node that missed ResumeTimeout. 22.05 puts it in the place of the
 /// reason that was there, later versions behind it (SLURM.md §3).
 const RESUME_TIMEOUT: &str = "ResumeTimeout reached";
+/// slurmctld's own reason for a node that it gave up after SlurmdTimeout (SLURM.md §3).
+const NOT_RESPONDING: &str = "Not responding";
 /// What slurmctld puts between the two.
 const BETWEEN: &str = " : ";
+/// A node that slurmctld has given up may answer again for so long, when its network or slurmctld's
+/// is back, or slurmd was only restarted; it is back in service then (ReturnToService). As
+/// SlurmdTimeout has passed before, nobody has used it for longer.
+pub const DEAD_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// The view. A node that is down for a reason of ours, or for slurmctld's ResumeTimeout, is ours to
-/// set back; every other reason is a person's word.
+/// The view of who need not know how long a node has been silent: none is `Dead`.
 pub fn of(node: &Node) -> SlurmView {
-    let is_ours = node.reason.as_deref().is_some_and(|text| is_ours(text, &node.state));
-    SlurmView::of(&node.state, is_ours)
+    of_at(node, Timestamp::from_millis(0))
+}
+
+/// The view at a time. A node that is down for a reason of ours, or for slurmctld's ResumeTimeout,
+/// is ours to set back; every other reason is a person's word, but slurmctld's own that the node
+/// does not answer.
+pub fn of_at(node: &Node, at: Timestamp) -> SlurmView {
+    let text = node.reason.as_deref().unwrap_or_default();
+    let is_old = node.reason_at.is_some_and(|since| at >= since.plus(DEAD_AFTER));
+    let whose = if is_ours(text, &node.state) {
+        Whose::Ours
+    } else if is_old && is_silent(text) {
+        Whose::SilentForLong
+    } else {
+        Whose::Person
+    };
+    SlurmView::of(&node.state, whose)
+}
+
+/// slurmctld's word stands alone, or behind what was said of a healthy node: by us, or by itself.
+fn is_silent(text: &str) -> bool {
+    let mut parts: Vec<&str> = text.split(BETWEEN).map(str::trim).collect();
+    let is_its = |part: &&str| *part == NOT_RESPONDING || *part == RESUME_TIMEOUT;
+    parts.pop() == Some(NOT_RESPONDING)
+        && parts.iter().all(|part| is_its(part) || reason::parse_ours(part).is_some())
 }
 
 /// Whether slurmctld has the node down because it missed ResumeTimeout.
@@ -47,6 +78,41 @@ fn is_ours(text: &str, state: &NodeState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_dead_when_slurmctld_alone_has_called_it_so_for_long() {
+        let since = Timestamp::from_millis(1_000_000_000_000);
+        let node = |text: &str| Node {
+            name: "n1".parse().unwrap(),
+            state: "DOWN+CLOUD+NOT_RESPONDING".parse().unwrap(),
+            reason: Some(text.to_owned()),
+            reason_user: Some("slurm".to_owned()),
+            reason_at: Some(since),
+            address: None,
+            host_name: None,
+            boot_time: None,
+            slurmd_start_time: None,
+            last_busy: None,
+            partitions: Vec::new(),
+            features: Vec::new(),
+            version: None,
+        };
+        let (soon, late) = (since.plus(DEAD_AFTER / 2), since.plus(DEAD_AFTER));
+        let ours = "azslurm: evicted: Azure took the Spot VM back: it is gone";
+        for (text, at, expected) in [
+            ("Not responding".to_owned(), late, SlurmView::Dead),
+            ("Not responding".to_owned(), soon, SlurmView::Down),
+            (format!("{ours} : Not responding"), late, SlurmView::Dead),
+            ("ResumeTimeout reached : Not responding".to_owned(), late, SlurmView::Dead),
+            ("bad dimm : Not responding".to_owned(), late, SlurmView::Down),
+            ("Not responding : Low RealMemory".to_owned(), late, SlurmView::Down),
+            ("Not responding, says Bob".to_owned(), late, SlurmView::Down),
+            ("bad dimm".to_owned(), late, SlurmView::Down),
+        ] {
+            assert_eq!(of_at(&node(&text), at), expected, "{text}");
+            assert_eq!(of(&node(&text)), SlurmView::Down, "{text}");
+        }
+    }
 
     #[test]
     fn only_our_words_and_resume_timeout_are_ours_to_undo() {
