@@ -20,4 +20,6 @@ mod story;
 mod suspend_resume;
 mod throttle;
 mod timeout;
+mod unknown;
+mod untouched;
 mod vanished;
