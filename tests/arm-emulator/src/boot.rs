@@ -67,6 +67,8 @@ pub enum Event<'a> {
 /// All boot commands.
 pub struct Runner {
     options: BootOptions,
+    /// URL of the metadata service.
+    imds: String,
     report: Report,
     running: Mutex<BTreeMap<String, watch::Sender<Asked>>>,
     /// Nothing is started any more.
@@ -75,9 +77,10 @@ pub struct Runner {
 
 impl Runner {
     /// A runner that has started nothing.
-    pub fn new(options: BootOptions, report: Report) -> Arc<Runner> {
+    pub fn new(options: BootOptions, imds: &str, report: Report) -> Arc<Runner> {
         Arc::new(Runner {
             options,
+            imds: imds.to_owned(),
             report,
             running: Mutex::default(),
             is_ending: AtomicBool::new(false),
@@ -156,13 +159,18 @@ impl Runner {
             Some(file) => (Stdio::from(file.try_clone()?), Stdio::from(file)),
             None => (Stdio::null(), Stdio::null()),
         };
-        command.stdin(Stdio::null()).stdout(out).stderr(err).env_clear().envs(environment(order));
+        command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .env_clear()
+            .envs(environment(order, &self.imds));
         command.spawn()
     }
 }
 
 /// What a boot command learns: its VM, and `PATH` of the emulator.
-fn environment(order: &BootOrder) -> Vec<(&'static str, String)> {
+fn environment(order: &BootOrder, imds: &str) -> Vec<(&'static str, String)> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let mut variables = vec![
         ("PATH", path),
@@ -175,6 +183,7 @@ fn environment(order: &BootOrder) -> Vec<(&'static str, String)> {
         ("VM_TAGS", order.tags.to_string()),
         ("VM_USER_DATA", order.user_data.clone()),
         ("VM_ADDRESS", order.address.clone()),
+        ("VM_IMDS", format!("{imds}/vm/{}", order.name)),
     ];
     // A variable cannot hold a NUL byte; user data may.
     variables.iter_mut().for_each(|(_, value)| value.retain(|c| c != '\0'));

@@ -102,7 +102,7 @@ pub async fn run(
     {
         shared.identities.allow_audience(audience);
     }
-    let runner = options.boot.clone().map(|boot| Runner::new(boot, reporter(&shared)));
+    let runner = options.boot.clone().map(|boot| Runner::new(boot, &urls.imds, reporter(&shared)));
     if let Some(runner) = runner.clone() {
         let _ = shared.runner.set(runner);
     }

@@ -15,6 +15,7 @@ use super::Shared;
 use super::faults::Fault;
 use crate::model::capacity::Room;
 use crate::model::quota::Allowance;
+use crate::model::scheduled::EventKind;
 use crate::model::time::Millis;
 
 /// Where the control interface begins.
@@ -24,7 +25,7 @@ const ROOT: &str = "/_emulator";
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// What can be asked for; shown when something else was.
-const ALLOWED: [&str; 26] = [
+const ALLOWED: [&str; 30] = [
     "GET /resources?alive=true|false",
     "GET /calls",
     "POST /calls/reset",
@@ -40,6 +41,10 @@ const ALLOWED: [&str; 26] = [
     "DELETE /faults",
     "DELETE /faults/{id}",
     "POST /evict {vm, notice_s?}",
+    "GET /events",
+    "POST /events {kind: Preempt|Terminate|Reboot|Redeploy|Freeze, vms, notice_s?}",
+    "DELETE /events",
+    "DELETE /events/{id}",
     "POST /boot {never: [computerName]}",
     "GET /time",
     "POST /time {advance_ms?, scale?}",
@@ -131,6 +136,7 @@ fn ask(shared: &Shared, path: &str, query: &str) -> Result<Value, String> {
         "/delays" => Ok(json!(shared.model().delays())),
         "/faults" => Ok(json!({ "faults": shared.faults().list() })),
         "/time" => Ok(time_json(shared)),
+        "/events" => Ok(json!({ "events": shared.model().announcements() })),
         _ => Err(format!("GET {path} is not known")),
     }
 }
@@ -145,6 +151,16 @@ fn time_json(shared: &Shared) -> Value {
 #[serde(deny_unknown_fields)]
 struct Evict {
     vm: String,
+    #[serde(default)]
+    notice_s: f64,
+}
+
+/// An announcement.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Announce {
+    kind: EventKind,
+    vms: Vec<String>,
     #[serde(default)]
     notice_s: f64,
 }
@@ -240,6 +256,13 @@ fn set_vms(shared: &Shared, path: &str, body: &Value) -> Result<Value, String> {
             shared.with_model(|model, _| model.evict(&evict.vm, notice))?;
             Ok(json!({}))
         }
+        "/events" => {
+            let asked: Announce = read(body)?;
+            let notice = (asked.notice_s * 1000.0) as Millis;
+            let id =
+                shared.with_model(|model, _| model.announce(asked.kind, &asked.vms, notice))?;
+            Ok(json!({ "id": id }))
+        }
         "/boot" => {
             let boot: Boot = read(body)?;
             Ok(shared.with_model(|model, _| model.withhold_boot(&boot.never)))
@@ -260,6 +283,14 @@ fn delete(shared: &Shared, path: &str) -> Result<Value, String> {
     if path == "/faults" {
         shared.faults().clear();
         return Ok(json!({}));
+    }
+    if let Some(rest) = path.strip_prefix("/events") {
+        let id = rest.strip_prefix('/');
+        let gone = shared.with_model(|model, _| model.withdraw(id));
+        return match (gone, id) {
+            (0, Some(id)) => Err(format!("there is no event {id}")),
+            (gone, _) => Ok(json!({ "gone": gone })),
+        };
     }
     let id = path.strip_prefix("/faults/").and_then(|id| id.parse().ok());
     match id.map(|id| (id, shared.faults().remove(id))) {

@@ -3,6 +3,7 @@
 //! ```text
 //! /_emulator/…          control; /_emulator/identity/… is the directory's own
 //! /metadata, /{tenant}  identity            ┐ watched: faults, record
+//! /vm/{name}/metadata   what a VM asks      │
 //! everything else       token ─► the model  ┘
 //! ```
 
@@ -10,6 +11,7 @@ mod arm;
 mod calls;
 pub mod control;
 mod faults;
+mod metadata;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -90,6 +92,7 @@ impl Shared {
 /// The whole application.
 pub fn router(shared: Arc<Shared>) -> Router {
     let watched = identity::router(Arc::clone(&shared.identities))
+        .merge(metadata::router(Arc::clone(&shared)))
         .fallback_service(arm::service(Arc::clone(&shared)))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), watch::watch));
     let directory = identity::control_router(Arc::clone(&shared.identities));

@@ -22,7 +22,8 @@ pub(super) fn router() -> Router<Arc<Identities>> {
         .route("/metadata/instance", get(instance))
 }
 
-type Parameters = BTreeMap<String, String>;
+/// The query of a request.
+pub(crate) type Parameters = BTreeMap<String, String>;
 
 struct Refused {
     status: StatusCode,
@@ -127,6 +128,15 @@ fn answer(
         "resource": resource,
         "token_type": "Bearer",
     }))
+}
+
+/// The refusal of a request that the service does not answer: without its header or an api-version,
+/// or through a proxy.
+pub(crate) fn check_metadata_request(
+    parameters: &Parameters,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    check_request(parameters, headers).err().map(IntoResponse::into_response)
 }
 
 fn check_request(parameters: &Parameters, headers: &HeaderMap) -> Result<(), Refused> {

@@ -31,6 +31,7 @@ use axum::http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use imds::{Parameters, check_metadata_request};
 pub use options::{
     CLIENT_ID, CLIENT_SECRET, ClientOptions, Federation, IdentityOptions, ManagedIdentity,
     SYSTEM_CLIENT_ID, SYSTEM_OBJECT_ID, TENANT, USER_CLIENT_ID, USER_OBJECT_ID, USER_RESOURCE_ID,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::ids::Key;
 use super::operation::OperationId;
 use super::time::Millis;
 
@@ -15,13 +14,10 @@ pub enum Event {
     Run(OperationId),
     /// The operation ends.
     Finish(OperationId),
-    /// Azure takes a Spot VM, if it is still this one.
-    Evict {
-        /// Its key.
-        vm: Key,
-        /// Its `vmId`.
-        vm_id: String,
-    },
+    /// What was announced happens.
+    Begin(String),
+    /// What was announced is over.
+    End(String),
 }
 
 /// The queue.

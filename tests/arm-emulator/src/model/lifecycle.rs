@@ -34,11 +34,8 @@ impl Model {
             Event::Allocate(operation) => self.allocate(operation),
             Event::Run(operation) => self.run_vm(operation),
             Event::Finish(operation) => self.finish(operation),
-            Event::Evict { vm, vm_id } => {
-                if self.vms.get(&vm).is_some_and(|found| found.vm_id == vm_id) {
-                    self.begin_eviction(&vm);
-                }
-            }
+            Event::Begin(announced) => self.begin_announced(&announced),
+            Event::End(announced) => self.end_announced(&announced),
         }
     }
 
@@ -97,6 +94,7 @@ impl Model {
                 self.set_power(&key, Power::Running);
                 self.boot(&key);
                 self.settle(operation, &key);
+                self.announced_restart_is_over(&key);
             }
             Doing::PowerOff => {
                 self.set_power(&key, Power::Stopped);

@@ -32,6 +32,7 @@ pub mod quota;
 pub mod resources;
 pub mod route;
 mod rules;
+pub mod scheduled;
 pub mod settings;
 mod steering;
 mod store;
@@ -62,6 +63,7 @@ use message::{Effect, Request, Response};
 use operation::Operations;
 use quota::Quota;
 use resources::{AvailabilitySet, Disk, Group, Nic, PlacementGroup, Plain, Vm, Vnet};
+use scheduled::Scheduled;
 use settings::{Delays, Habits, Offers};
 use throttle::Throttle;
 use time::Millis;
@@ -97,6 +99,7 @@ pub struct Model {
     effects: Vec<Effect>,
     history: History,
     graph: GraphView,
+    scheduled: Scheduled,
     /// Boot commands exist: the end of a VM waits for the end of its command.
     runs_boot_commands: bool,
     /// Computer names of VMs that never start their boot command.
@@ -135,6 +138,7 @@ impl Model {
             effects: Vec::new(),
             history: History::default(),
             graph: GraphView::default(),
+            scheduled: Scheduled::default(),
             runs_boot_commands: false,
             never_boot: BTreeSet::new(),
         };

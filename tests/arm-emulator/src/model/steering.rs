@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::Model;
 use super::capacity::Room;
-use super::events::Event;
 use super::ids::Key;
 use super::operation::Doing;
 use super::quota::Allowance;
+use super::scheduled::EventKind;
 use super::settings::{Delays, patched};
 use super::throttle::Limits;
 use super::time::Millis;
@@ -83,15 +83,7 @@ impl Model {
     /// # Errors
     /// When there is no such VM, or it is not Spot.
     pub fn evict(&mut self, name: &str, notice: Millis) -> Result<(), String> {
-        let key = self.vm_named(name)?;
-        let vm = &self.vms[&key];
-        if vm.spot.is_none() {
-            return Err(format!("vm '{name}' is not a Spot VM"));
-        }
-        let vm_id = vm.vm_id.clone();
-        self.note_vm(&key, "eviction announced".to_owned());
-        self.events.at(self.now + notice.max(0), Event::Evict { vm: key, vm_id });
-        Ok(())
+        self.announce(EventKind::Preempt, &[name.to_owned()], notice).map(drop)
     }
 
     /// A VM is gone without anybody asking through the API.
@@ -105,7 +97,7 @@ impl Model {
     }
 
     /// A VM by resource name, computer name or id.
-    fn vm_named(&self, name: &str) -> Result<Key, String> {
+    pub(super) fn vm_named(&self, name: &str) -> Result<Key, String> {
         let by_id = Some(Key::of(name)).filter(|key| self.vms.contains_key(key));
         let by_name = || {
             let found = self.vms.iter().find(|(_, vm)| {

@@ -19,6 +19,11 @@ pub fn azure(at: Millis) -> String {
     format!("{}+00:00", timestamp(at).strftime("%Y-%m-%dT%H:%M:%S%.7f"))
 }
 
+/// As scheduled events write times.
+pub fn rfc_1123(at: Millis) -> String {
+    timestamp(at).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// As the control interface writes times: three fractional digits, `Z`.
 pub fn control(at: Millis) -> String {
     format!("{}Z", timestamp(at).strftime("%Y-%m-%dT%H:%M:%S%.3f"))
@@ -31,6 +36,7 @@ mod tests {
     #[test]
     fn times_are_written_with_fixed_width_fractions() {
         assert_eq!(azure(1_700_000_000_120), "2023-11-14T22:13:20.1200000+00:00");
+        assert_eq!(rfc_1123(1_700_000_000_120), "Tue, 14 Nov 2023 22:13:20 GMT");
         assert_eq!(control(1_700_000_000_120), "2023-11-14T22:13:20.120Z");
     }
 }

@@ -78,6 +78,7 @@ impl Model {
             self.remove_vm(key, event, held);
         }
         self.operations.end(operation, Progress::Succeeded, self.now);
+        self.announced_end_is_over(key);
     }
 
     /// After an eviction with `Deallocate` the model still says `Succeeded`; only the power state

@@ -7,6 +7,7 @@ use super::ids::{Key, ResourceId};
 use super::message::{Answer, ArmError, Request, Response};
 use super::operation::Doing;
 use super::resources::{Power, Provisioning};
+use super::scheduled::EventKind;
 use super::settings::Spread;
 use super::time::Millis;
 use super::vm_create::marked_for_deletion;
@@ -133,10 +134,11 @@ impl Model {
             );
             return Err(Box::new(ArmError::new(409, "OperationNotAllowed", text)));
         };
-        let vm_id = vm.vm_id.clone();
-        let at = self.now + self.chance.duration(self.delays.eviction_ms);
-        self.events.at(at, Event::Evict { vm: key.clone(), vm_id });
-        self.note_vm(&key, "eviction announced".to_owned());
+        let name = vm.common.id.to_string();
+        let notice = self.chance.duration(self.delays.eviction_ms);
+        if let Err(text) = self.announce(EventKind::Preempt, &[name], notice) {
+            return Err(Box::new(ArmError::new(409, "OperationNotAllowed", text)));
+        }
         Ok(Response::empty(204).effect(format!("vm {} eviction announced", id.name)))
     }
 
