@@ -10,10 +10,9 @@ use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason}
 use azslurm_core::decide::{LeaseView, SlurmView};
 use azslurm_core::failure::{CODE_EVICTED, CODE_VANISHED, Moment, hold_of};
 use azslurm_core::hold::{Candidate, Hold};
-use azslurm_core::node::NodeFlag;
 use azslurm_ledger::{Holder, LedgerError, Recorded};
 use azslurm_program::exit::Stop;
-use azslurm_program::{Session, holds, now};
+use azslurm_program::{Session, holds, now, view};
 use azslurm_suspend::search::ask;
 use tokio::task::JoinSet;
 
@@ -48,9 +47,7 @@ pub async fn take(
 pub(crate) fn suspects(seen: &Observation, listing: &Listing) -> Vec<Attempt> {
     let is_followed = |attempt: &&Attempt| {
         let node = seen.slurm.as_ref().ok().and_then(|nodes| nodes.get(&attempt.is.node));
-        let is_closing = node.is_some_and(|node| {
-            node.state.has(&NodeFlag::Drain) || node.state.has(&NodeFlag::Fail)
-        });
+        let is_closing = node.is_some_and(view::is_closing_by_person);
         attempt.state == AttemptState::Running
             && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
             && seen.lease_view(&attempt.is.node) == LeaseView::Free

@@ -5,6 +5,7 @@ use std::time::Duration;
 use azslurm_core::Timestamp;
 use azslurm_core::decide::{SlurmView, Whose};
 use azslurm_core::node::{NodeBase, NodeFlag, NodeState};
+use azslurm_slurm::reason::BETWEEN;
 use azslurm_slurm::{Node, reason};
 
 /// slurmctld's own reason for a node that missed ResumeTimeout. 22.05 puts it in the place of the
@@ -12,8 +13,6 @@ use azslurm_slurm::{Node, reason};
 const RESUME_TIMEOUT: &str = "ResumeTimeout reached";
 /// slurmctld's own reason for a node that it gave up after SlurmdTimeout (SLURM.md §3).
 const NOT_RESPONDING: &str = "Not responding";
-/// What slurmctld puts between the two.
-const BETWEEN: &str = " : ";
 /// A node that slurmctld has given up may answer again for so long, when its network or slurmctld's
 /// is back, or slurmd was only restarted; it is back in service then (ReturnToService). As
 /// SlurmdTimeout has passed before, nobody has used it for longer.
@@ -60,6 +59,17 @@ pub fn has_our_reason(node: &Node) -> bool {
     first.is_some_and(|part| reason::parse_ours(part.trim()).is_some())
 }
 
+/// Whether a person has closed the node: it is draining or failing, and not for a reason of ours. A
+/// drain of ours is the node agent's, before Azure takes or stops the VM.
+pub fn is_closing_by_person(node: &Node) -> bool {
+    let text = node.reason.as_deref().unwrap_or_default();
+    is_closing(&node.state) && !is_ours(text, &node.state)
+}
+
+fn is_closing(state: &NodeState) -> bool {
+    state.has(&NodeFlag::Drain) || state.has(&NodeFlag::Fail)
+}
+
 fn is_ours(text: &str, state: &NodeState) -> bool {
     let mut parts = text.split(BETWEEN).map(str::trim);
     let first = parts.next().unwrap_or_default();
@@ -72,7 +82,7 @@ fn is_ours(text: &str, state: &NodeState) -> bool {
     // The reason of an earlier day, ours or not, stays on a healthy node, and slurmctld adds to it.
     // A drain is a person's all the same.
     let is_timed_out = rest.last().copied().unwrap_or(first) == RESUME_TIMEOUT;
-    is_timed_out && !state.has(&NodeFlag::Drain) && !state.has(&NodeFlag::Fail)
+    is_timed_out && !is_closing(state)
 }
 
 #[cfg(test)]
@@ -119,8 +129,12 @@ mod tests {
         let down = "DOWN+CLOUD+POWERED_DOWN";
         let drained = "DOWN+CLOUD+DRAIN+POWERED_DOWN";
         let ours = "azslurm: capacity: no room, next try 2026-11-21T01:53:05Z";
+        let agents = "azslurm: preempt: event 1-2: Azure takes this VM back now";
         for (text, state, expected) in [
             (ours.to_owned(), down, true),
+            (agents.to_owned(), "MIXED+CLOUD+DRAIN", true),
+            (format!("{agents} : Kill task failed"), "MIXED+CLOUD+DRAIN", false),
+            ("bad dimm".to_owned(), "MIXED+CLOUD+DRAIN", false),
             (format!("{ours} : ResumeTimeout reached"), down, true),
             (format!("{ours} : ResumeTimeout reached : ResumeTimeout reached"), drained, true),
             (format!("{ours} : Low RealMemory"), down, false),

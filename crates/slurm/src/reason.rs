@@ -20,6 +20,9 @@ const NEXT_TRY: &str = ", next try ";
 /// the reason.
 const RESUME_TIMEOUT: &str = "ResumeTimeout reached";
 
+/// What slurmctld puts between a reason and its own words behind it.
+pub const BETWEEN: &str = " : ";
+
 /// A reason of ours, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OurReason {
@@ -59,7 +62,7 @@ pub fn reason(code: &str, text: &str, until: Option<Timestamp>) -> String {
 pub fn parse_ours(reason: &str) -> Option<OurReason> {
     let (text, _) = split_stamp(reason);
     let rest = text.strip_prefix(OURS)?;
-    let timed_out = rest.strip_suffix(RESUME_TIMEOUT).and_then(|rest| rest.strip_suffix(" : "));
+    let timed_out = rest.strip_suffix(RESUME_TIMEOUT).and_then(|rest| rest.strip_suffix(BETWEEN));
     let (code, text) = timed_out.unwrap_or(rest).split_once(": ")?;
     let is_code = !code.is_empty() && code.chars().all(|c| code_char(c) == c);
     let (text, next_try) = match text.rsplit_once(NEXT_TRY) {
@@ -75,6 +78,12 @@ pub fn parse_ours(reason: &str) -> Option<OurReason> {
         next_try,
         is_resume_timeout: timed_out.is_some(),
     })
+}
+
+/// Takes a reason apart if all of it is ours: slurmctld has added nothing of its own.
+pub fn parse_ours_alone(reason: &str) -> Option<OurReason> {
+    let (text, _) = split_stamp(reason);
+    parse_ours(text).filter(|_| !text.contains(BETWEEN))
 }
 
 fn code_char(c: char) -> char {
@@ -139,6 +148,15 @@ mod tests {
             assert_eq!((ours.code.as_str(), ours.next_try), ("capacity", Some(TIME)), "{suffix}");
             assert_eq!(ours.is_resume_timeout, timeout, "{suffix}");
         }
+    }
+
+    #[test]
+    fn what_slurmctld_added_makes_a_reason_no_longer_ours_alone() {
+        let made = reason("freeze", "event 1: x", None);
+        assert_eq!(parse_ours_alone(&made).unwrap().code, "freeze");
+        assert!(parse_ours_alone(&format!("{made} [root@2026-11-21T01:51:12]")).is_some());
+        assert_eq!(parse_ours_alone(&format!("{made} : Kill task failed")), None);
+        assert_eq!(parse_ours_alone("bad dimm"), None);
     }
 
     #[test]
