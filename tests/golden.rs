@@ -31,3 +31,13 @@ fn the_situations_of_the_plan_are_as_reviewed() {
     }
     assert!(std::fs::read_to_string(&file).unwrap() == now, "`make golden` rewrites {file:?}");
 }
+
+#[test]
+fn the_agents_matrix_is_as_reviewed() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/core/src/agent_matrix.txt");
+    let now = azslurm_core::agent::matrix();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &now).unwrap();
+    }
+    assert!(std::fs::read_to_string(&file).unwrap() == now, "`make golden` rewrites {file:?}");
+}

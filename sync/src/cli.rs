@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::adopt::{self, AdoptOf, ForgetOf};
+use crate::agent;
 use crate::doctor::doctor;
 use crate::events::{self, EventsOf};
 use crate::explain::explain;
@@ -137,6 +138,9 @@ enum Verb {
     /// End VMs in the ledger without asking Azure: what is there goes on being billed
     #[command(after_help = ODD_CODES)]
     Forget(ForgetOf),
+    /// On a compute node, beside slurmd: drains the node before Azure takes or stops its VM, and
+    /// saves its jobs; needs no config
+    NodeAgent(agent::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -268,6 +272,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
             show(json, &recorded, || recorded.text())?;
             Ok(exit::DONE)
         }
+        Verb::NodeAgent(arguments) => agent::run(arguments),
         Verb::Replay(of) => {
             let report = record::replay(&of)?;
             show(json, &report, || report.text())?;

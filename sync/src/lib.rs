@@ -10,11 +10,12 @@
 //! waits for and nobody makes, refused nodes whose hold is over. It does not retry inside a pass;
 //! the next pass is the retry.
 //!
-//! The daemon makes passes by itself. Scheduled events, and network cards and disks without a VM
-//! come with later work (ARCHITECTURE.md).
+//! The daemon makes passes by itself. Network cards and disks without a VM come with later work
+//! (ARCHITECTURE.md).
 
 pub mod act;
 pub mod adopt;
+pub mod agent;
 pub mod boots;
 pub mod cli;
 pub mod daemon;

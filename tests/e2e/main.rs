@@ -2,6 +2,7 @@
 //! emulator. One file per story. Each ends with an audit: nothing is left in Azure, and nothing was
 //! made without an earlier intent in the ledger.
 
+mod agent;
 mod array;
 mod batch;
 mod blocks;

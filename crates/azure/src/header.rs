@@ -74,7 +74,8 @@ pub fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
     date(headers.get(DATE)?.to_str().ok()?.trim())
 }
 
-fn date(text: &str) -> Option<Timestamp> {
+/// Reads a date of RFC 1123.
+pub fn date(text: &str) -> Option<Timestamp> {
     let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
     let at = parser.parse_timestamp(text).ok()?;
     Some(Timestamp::from_millis(at.as_millisecond()))

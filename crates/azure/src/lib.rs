@@ -29,6 +29,7 @@ mod facts;
 mod gate;
 mod header;
 mod id;
+mod imds;
 mod list;
 mod page;
 mod placement;
@@ -37,6 +38,7 @@ mod random;
 mod read;
 mod refusal;
 mod route;
+mod scheduled;
 mod token;
 mod transport;
 mod vm;
@@ -49,8 +51,10 @@ pub use client::SentMark;
 pub use error::{AzureError, Cause};
 pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
+pub use imds::{Imds, ImdsError};
 pub use placement::{GroupSpec, SetSpec, group_id, set_id, vm_id};
 pub use probe::Probe;
+pub use scheduled::Scheduled;
 pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small

@@ -60,11 +60,17 @@ pub fn clients(cloud: &Cloud, routes: &Routes, limits: &Limits) -> Result<Client
     if routes.is_here() {
         azure = azure.no_proxy();
     }
-    let imds = builder(tls)
-        .connect_timeout(IMDS_CONNECT_TIME_MAX)
-        .timeout(IMDS_REQUEST_TIME_MAX)
-        .no_proxy();
-    Ok(Clients { azure: build(azure)?, imds: build(imds)? })
+    Ok(Clients { azure: build(azure)?, imds: build(for_imds(tls))? })
+}
+
+/// A client for IMDS alone.
+pub fn imds_client() -> Result<Client, AzureError> {
+    // IMDS has no TLS: no root is needed.
+    build(for_imds(tls(RootCertStore::empty())?))
+}
+
+fn for_imds(tls: ClientConfig) -> ClientBuilder {
+    builder(tls).connect_timeout(IMDS_CONNECT_TIME_MAX).timeout(IMDS_REQUEST_TIME_MAX).no_proxy()
 }
 
 fn builder(tls: ClientConfig) -> ClientBuilder {

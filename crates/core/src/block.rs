@@ -11,7 +11,7 @@ use std::str::FromStr;
 use crate::attempt::AttemptPlace;
 use crate::config::{Region, Sku};
 use crate::name::NameError;
-use crate::{AttemptId, ClusterName, NodesetName, SiteName};
+use crate::{AttemptId, ClusterName, NodeName, NodesetName, SiteName, hostlist};
 
 /// Most VMs of an availability set (FACTS §6.1).
 pub const BLOCK_NODES_MAX: u32 = 200;
@@ -24,6 +24,16 @@ const NAME_PART_MAX: usize = 24;
 pub struct BlockName {
     nodeset: NodesetName,
     number: u32,
+}
+
+/// The block of each node of a nodeset, in the order of `nodes`. Blocks follow the numbers in the
+/// names, whatever order the names sort in. `size`: nodes of a block, at least 1.
+pub fn numbers(nodes: &[NodeName], size: u32) -> Vec<u32> {
+    let mut blocks = vec![0; nodes.len()];
+    for (rank, at) in hostlist::sorted_order(nodes).into_iter().enumerate() {
+        blocks[at] = u32::try_from(rank).expect("at most a million names") / size.max(1) + 1;
+    }
+    blocks
 }
 
 impl BlockName {

@@ -4,6 +4,7 @@
 //! they use, `now` included, and return values. `clippy.toml` beside this crate bans the ways
 //! around that, and `tests/layers.rs` holds the short list of outside crates that it may name.
 
+pub mod agent;
 pub mod attempt;
 pub mod block;
 pub mod boot;
@@ -18,6 +19,7 @@ pub mod failure;
 pub mod gang;
 pub mod hold;
 pub mod hostlist;
+pub mod infiniband;
 pub mod name;
 pub mod node;
 pub mod orphan;

@@ -96,6 +96,7 @@ mod tests {
             name: "n1".parse().unwrap(),
             state: "DOWN+CLOUD+NOT_RESPONDING".parse().unwrap(),
             reason: Some(text.to_owned()),
+            comment: None,
             reason_user: Some("slurm".to_owned()),
             reason_at: Some(since),
             address: None,

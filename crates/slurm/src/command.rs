@@ -5,7 +5,7 @@
 //! the output. Rust's `Command` empties the signal mask of the child, which matters because 22.05
 //! starts our programs with nearly all signals blocked; a test holds it to that.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,10 +23,10 @@ const OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// So much of a command line or of scontrol's words is enough to know which it was.
 const SHOWN_CHARS_MAX: usize = 300;
 
-/// Runs `scontrol`.
+/// Runs `scontrol`, and `scancel` for what only that can.
 #[derive(Debug)]
 pub(crate) struct Scontrol {
-    program: PathBuf,
+    bin_dir: PathBuf,
     conf: Option<PathBuf>,
     timeout: Duration,
     runs: AtomicU64,
@@ -45,7 +45,7 @@ pub(crate) struct Answer {
 impl Scontrol {
     pub(crate) fn new(config: &Config) -> Scontrol {
         Scontrol {
-            program: config.bin_dir.join("scontrol"),
+            bin_dir: config.bin_dir.clone(),
             conf: config.conf.clone().or_else(|| std::env::var_os("SLURM_CONF").map(PathBuf::from)),
             timeout: config.command_timeout,
             runs: AtomicU64::new(0),
@@ -58,12 +58,22 @@ impl Scontrol {
 
     /// Runs `scontrol arguments` to its end, whatever its exit status is.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Result<Answer, SlurmError> {
-        let command = shown(&format!("scontrol {}", arguments.join(" ")));
+        self.run_client("scontrol", arguments).await
+    }
+
+    /// As [`Scontrol::run`], any client of Slurm's.
+    pub(crate) async fn run_client(
+        &self,
+        client: &str,
+        arguments: &[&str],
+    ) -> Result<Answer, SlurmError> {
+        let command = shown(&format!("{client} {}", arguments.join(" ")));
         self.runs.fetch_add(1, Ordering::Relaxed);
+        let program = self.bin_dir.join(client);
         let child = self
-            .command(arguments)
+            .command(&program, arguments)
             .spawn()
-            .map_err(|source| SlurmError::NotRun { program: self.program.clone(), source })?;
+            .map_err(|source| SlurmError::NotRun { program, source })?;
         // Dropping the future at the time limit drops the child, and that kills it.
         match tokio::time::timeout(self.timeout, collect(child)).await {
             Ok(Ok((status, stdout, stderr))) => Ok(Answer { command, status, stdout, stderr }),
@@ -74,12 +84,11 @@ impl Scontrol {
 
     /// As [`Scontrol::run`], and another exit status than 0 is an error.
     pub(crate) async fn ask(&self, arguments: &[&str]) -> Result<Answer, SlurmError> {
-        let answer = self.run(arguments).await?;
-        if answer.status.success() { Ok(answer) } else { Err(answer.into_error()) }
+        self.run(arguments).await?.if_done()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
@@ -99,6 +108,11 @@ impl Scontrol {
 }
 
 impl Answer {
+    /// Itself, if its exit status is 0.
+    pub(crate) fn if_done(self) -> Result<Answer, SlurmError> {
+        if self.status.success() { Ok(self) } else { Err(self.into_error()) }
+    }
+
     /// The error that a failed run stands for, by scontrol's words: its exit status is 1 for
     /// everything.
     pub(crate) fn into_error(self) -> SlurmError {

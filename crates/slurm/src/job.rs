@@ -32,6 +32,8 @@ pub struct Job {
     /// `BatchFlag`: `false` for salloc and srun, where somebody waits at a terminal. Batch where it
     /// is not said.
     pub is_batch: bool,
+    /// `Requeue`: it may be requeued. Not where it is not said.
+    pub can_requeue: bool,
     /// `Restarts`: how often it was requeued.
     pub restarts: u32,
     /// `StartTime`: when it started, or may start.
@@ -185,6 +187,7 @@ fn read_one(line: &str) -> Option<Job> {
         partition: text("Partition"),
         nodes: text("NodeList"),
         batch_host: text("BatchHost"),
+        can_requeue: record.get("Requeue") == Some("1"),
         restarts: number("Restarts").unwrap_or(0),
         start_time: record.get("StartTime").and_then(timestamp),
     })
@@ -214,6 +217,7 @@ mod tests {
             assert_eq!(job.nodes.as_deref(), Some("n[2-3]"));
             assert_eq!(job.node_names().unwrap().len(), 2);
             assert_eq!(job.partition.as_deref(), Some("debug"));
+            assert!(job.can_requeue && job.is_batch);
             assert_eq!((job.restarts, job.reason.as_deref(), &job.array), (0, None, &None));
             assert!(job.start_time.is_some());
         }

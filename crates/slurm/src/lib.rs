@@ -16,6 +16,7 @@ mod node;
 pub mod reason;
 mod record;
 pub mod resume_file;
+mod signal;
 mod slurm;
 mod update;
 
@@ -23,5 +24,6 @@ pub use controller::{Controller, SlurmVersion};
 pub use error::SlurmError;
 pub use job::{Job, JobState};
 pub use node::Node;
+pub use signal::{JobSignal, SignalTo};
 pub use slurm::Slurm;
 pub use update::{NodeVerb, UPDATE_NAMES_MAX};

@@ -14,6 +14,8 @@ pub struct Node {
     pub state: NodeState,
     /// `Reason`, without the `[user@time]` behind it.
     pub reason: Option<String>,
+    /// `Comment`: an administrator's words, or ours.
+    pub comment: Option<String>,
     /// Who set the reason.
     pub reason_user: Option<String>,
     /// When the reason was set.
@@ -107,6 +109,7 @@ fn read_one(line: &str) -> Option<Node> {
         name: record.get("NodeName")?.parse().ok()?,
         state,
         reason: (!reason.is_empty()).then(|| reason.to_owned()),
+        comment: text("Comment"),
         reason_user: stamp.map(|(user, _)| user.to_owned()),
         reason_at: stamp.and_then(|(_, at)| timestamp(at)),
         address: text("NodeAddr"),

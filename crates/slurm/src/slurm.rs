@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::command::{Answer, Scontrol};
 use crate::controller::{controller_of_line, setting_of_line};
 use crate::update::batches;
-use crate::{Controller, Job, Node, NodeVerb, SlurmError, SlurmVersion, job, node};
+use crate::{Controller, Job, JobSignal, Node, NodeVerb, SlurmError, SlurmVersion, job, node};
 
 /// So many unreadable records are shown in one line of the log.
 const ODD_SHOWN_MAX: usize = 3;
@@ -102,6 +102,29 @@ impl Slurm {
             }
         }
         refused.map_or(Ok(()), Err)
+    }
+
+    /// Writes `Comment` of a node, which neither state nor reason depend on and which stays over
+    /// power cycles (measured with 22.05; SLURM.md §7 of later versions).
+    pub async fn comment_node(&self, node: &NodeName, text: &str) -> Result<(), SlurmError> {
+        let name = format!("nodename={node}");
+        self.scontrol.ask(&["update", &name, &format!("comment={text}")]).await.map(drop)
+    }
+
+    /// Sends a signal to jobs, each named as [`Job::address`] names it. One that has ended
+    /// meanwhile is an error, after all others have got theirs.
+    pub async fn signal(&self, jobs: &[String], signal: &JobSignal) -> Result<(), SlurmError> {
+        let name = format!("--signal={}", signal.name);
+        let mut arguments = vec![name.as_str()];
+        arguments.extend(signal.to.option());
+        arguments.extend(jobs.iter().map(String::as_str));
+        self.scontrol.run_client("scancel", &arguments).await?.if_done().map(drop)
+    }
+
+    /// Requeues jobs, each named as [`Job::address`] names it: they get SIGTERM, and SIGKILL after
+    /// KillWait. One that cannot be requeued is an error, after all others have been.
+    pub async fn requeue(&self, jobs: &[String]) -> Result<(), SlurmError> {
+        self.scontrol.ask(&["requeue", &jobs.join(",")]).await.map(drop)
     }
 
     /// Writes `AdminComment` of a job: a line for whoever asks why it waits. A job that is gone

@@ -312,7 +312,10 @@ impl Cluster {
             fs::write(self.dir.join("etc/topology.conf"), topology)?;
         }
         let boot = self.dir.join("bin/boot");
-        fs::write(&boot, render::boot_script(&self.dir, install::has_namespaces()))?;
+        let agent = install::bin_dir()?.join("azslurm-sync");
+        let has_namespaces = install::has_namespaces();
+        let script = render::boot_script(&self.spec, &self.dir, &agent, has_namespaces);
+        fs::write(&boot, script)?;
         fs::set_permissions(&boot, Permissions::from_mode(0o755))?;
         Ok(())
     }

@@ -183,6 +183,23 @@ impl EmulatorClient {
         self.post("/vms", &json!({ "vm": vm, "vanish": true })).map(drop)
     }
 
+    /// Azure takes a Spot VM after it has announced that.
+    pub fn evict_after(&self, vm: &str, notice: std::time::Duration) -> Result<()> {
+        let body = json!({ "vm": vm, "notice_s": notice.as_secs_f64() });
+        self.post("/evict", &body).map(drop)
+    }
+
+    /// Azure announces something for a VM: `Reboot`, `Redeploy`, `Freeze` or `Terminate`.
+    pub fn announce(&self, kind: &str, vm: &str, notice: std::time::Duration) -> Result<()> {
+        let body = json!({ "kind": kind, "vms": [vm], "notice_s": notice.as_secs_f64() });
+        self.post("/events", &body).map(drop)
+    }
+
+    /// All that was announced is cancelled.
+    pub fn cancel_events(&self) -> Result<()> {
+        request("DELETE", &self.url("/events"), None).map(drop)
+    }
+
     /// VMs with these computer names run, and never start their boot command. Replaces the former
     /// list.
     pub fn never_boot(&self, computer_names: &[&str]) -> Result<()> {

@@ -140,13 +140,32 @@ pub(crate) fn topology(spec: &ClusterSpec) -> Option<String> {
     Some((0..spec.nodes.div_ceil(size)).map(block).collect())
 }
 
-/// What a VM runs when it has booted.
-pub(crate) fn boot_script(dir: &Path, has_namespaces: bool) -> String {
+/// What a VM runs when it has booted. `agent`: the program that has the node agent.
+pub(crate) fn boot_script(
+    spec: &ClusterSpec,
+    dir: &Path,
+    agent: &Path,
+    has_namespaces: bool,
+) -> String {
     let unshare =
         if has_namespaces { "unshare --pid --fork --kill-child --mount-proc" } else { "" };
+    let agent = format!("{} node-agent", agent.display());
+    let log = ">>\"$dir/log/agent-$node.log\" 2>&1";
+    let watching = spec
+        .agent_options
+        .as_ref()
+        .map(|options| format!("{agent} {options} --imds \"$VM_IMDS\" --node \"$node\" {log} &"));
+    let size = spec.block_nodes.filter(|_| spec.checks_infiniband);
+    let check = size.map(|size| {
+        let block = format!("--nodes '{}' --block-nodes {size} --wait 0", spec.node_list());
+        let sysfs = "--sysfs \"$dir/sysfs/$node\" --node \"$node\"";
+        format!("{agent} check-infiniband {block} {sysfs} {log} || exit 1")
+    });
     include_str!("texts/boot.sh")
         .replace("@DIR@", &dir.display().to_string())
         .replace("@UNSHARE@", unshare)
+        .replace("@AGENT@", &watching.unwrap_or_default())
+        .replace("@CHECK@", &check.unwrap_or_default())
 }
 
 #[cfg(test)]

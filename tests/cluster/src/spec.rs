@@ -46,6 +46,12 @@ pub struct ClusterSpec {
     pub emulator_args: Vec<String>,
     /// Whether the programs reach Resource Manager through a gate that can be shut.
     pub has_gate: bool,
+    /// Options of the node agent that each VM runs beside slurmd, as its image's unit would;
+    /// `None`: VMs without an agent.
+    pub agent_options: Option<String>,
+    /// Whether a VM starts slurmd only if it is in the InfiniBand partition of its block, by what
+    /// `sysfs/<node>` in the scratch directory says. For clusters with blocks.
+    pub checks_infiniband: bool,
     /// Who acts on slurmctld's wishes.
     pub programs: Programs,
 }
@@ -74,6 +80,8 @@ impl Default for ClusterSpec {
             emulator_config: None,
             emulator_args: Vec::new(),
             has_gate: false,
+            agent_options: None,
+            checks_infiniband: false,
             programs: Programs::Azslurm,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::nodeset::NamedNodes;
 use super::reader::{Place, Section};
 use super::types::{EvictionPolicy, Interconnect, Priority, Spill};
-use crate::block::BLOCK_NODES_MAX;
+use crate::block::{self, BLOCK_NODES_MAX};
 use crate::hostlist::{self, fold_set};
 use crate::name::NODE_NAME_LENGTH_MAX;
 use crate::{NodeName, SiteName};
@@ -98,11 +98,7 @@ pub(super) fn blocks(
         Interconnect::Infiniband => {
             let size =
                 size.map_or(BLOCK_NODES_MAX, |size| u32::try_from(size).expect("at most 200"));
-            let mut blocks = vec![0; nodes.len()];
-            for (rank, at) in hostlist::sorted_order(nodes).into_iter().enumerate() {
-                blocks[at] = u32::try_from(rank).expect("at most a million names") / size + 1;
-            }
-            blocks
+            block::numbers(nodes, size)
         }
     }
 }
