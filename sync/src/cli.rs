@@ -223,38 +223,19 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
     let config = config.as_deref();
     match verb.unwrap_or(Verb::Pass { dry_run: false, wait: WAIT_SECONDS, force: false }) {
         Verb::Pass { dry_run, wait, force } => {
-            let mut session = Session::begin(PROGRAM, config, dry_run)?;
             let options = Options { dry_run, wait: Duration::from_secs(wait), force };
-            let report = driver::block_on(pass(&mut session, options))??;
-            show(json, &report, || report.text())?;
-            Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
+            one_pass(config, json, options)
         }
         Verb::Daemon => crate::daemon::run(config),
-        Verb::Plan { nodes, job_file } => {
-            let request = crate::plan::request(&nodes, job_file.as_deref())?;
-            let session = Session::open_to_look(PROGRAM, config)?;
-            let planned = crate::plan::planned(&session, &request)?;
-            show(json, &planned, || planned.text())?;
-            Ok(if planned.is_whole() { exit::DONE } else { exit::FAILED })
-        }
+        Verb::Plan { nodes, job_file } => plan(config, json, (&nodes, job_file.as_deref())),
         Verb::Hold { what } => hold(config, json, what),
         Verb::Rebuild(of) => {
             let rebuilt = rebuild::run(config, &of)?;
             show(json, &rebuilt, || rebuilt.text())?;
             Ok(exit::DONE)
         }
-        Verb::Adopt(of) => {
-            let mut session = Session::begin(PROGRAM, config, of.dry_run)?;
-            let rows = driver::block_on(adopt::adopt(&mut session, &of))??;
-            show(json, &rows, || adopt::text(&rows, ("adopted", of.dry_run)))?;
-            Ok(exit::DONE)
-        }
-        Verb::Forget(of) => {
-            let mut session = Session::begin(PROGRAM, config, of.dry_run)?;
-            let rows = driver::block_on(adopt::forget(&mut session, &of))??;
-            show(json, &rows, || adopt::text(&rows, ("forgot", of.dry_run)))?;
-            Ok(exit::DONE)
-        }
+        Verb::Adopt(of) => adopted(config, json, &of),
+        Verb::Forget(of) => forgotten(config, json, &of),
         Verb::Explain { what } => {
             let mut session = Session::open_to_look(PROGRAM, config)?;
             let story = driver::block_on(explain(&mut session, &what))??;
@@ -303,6 +284,39 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
         }
         Verb::Holds => hold(config, json, HoldVerb::List),
     }
+}
+
+fn one_pass(config: Option<&Path>, json: bool, options: Options) -> Result<u8, Stop> {
+    let mut session = Session::begin(PROGRAM, config, options.dry_run)?;
+    let report = driver::block_on(pass(&mut session, options))??;
+    show(json, &report, || report.text())?;
+    Ok(if report.is_good() { exit::DONE } else { exit::FAILED })
+}
+
+fn plan(
+    config: Option<&Path>,
+    json: bool,
+    (nodes, job_file): (&str, Option<&Path>),
+) -> Result<u8, Stop> {
+    let request = crate::plan::request(nodes, job_file)?;
+    let session = Session::open_to_look(PROGRAM, config)?;
+    let planned = crate::plan::planned(&session, &request)?;
+    show(json, &planned, || planned.text())?;
+    Ok(if planned.is_whole() { exit::DONE } else { exit::FAILED })
+}
+
+fn adopted(config: Option<&Path>, json: bool, of: &AdoptOf) -> Result<u8, Stop> {
+    let mut session = Session::begin(PROGRAM, config, of.dry_run)?;
+    let rows = driver::block_on(adopt::adopt(&mut session, of))??;
+    show(json, &rows, || adopt::text(&rows, ("adopted", of.dry_run)))?;
+    Ok(exit::DONE)
+}
+
+fn forgotten(config: Option<&Path>, json: bool, of: &ForgetOf) -> Result<u8, Stop> {
+    let mut session = Session::begin(PROGRAM, config, of.dry_run)?;
+    let rows = driver::block_on(adopt::forget(&mut session, of))??;
+    show(json, &rows, || adopt::text(&rows, ("forgot", of.dry_run)))?;
+    Ok(exit::DONE)
 }
 
 fn looked(sources: &[Source]) -> u8 {
