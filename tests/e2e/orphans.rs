@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use azslurm_test_cluster::{Cluster, infiniband};
 use serde_json::{Value, json};
 
-use crate::story::{CYCLE, SOON, SRUN, check, end, pass, passes_until, resumes, spec};
+use crate::story::{CYCLE, SOON, SRUN, check, end, orphans, pass, passes_until, resumes, spec};
 
 fn lose_ledger(cluster: &Cluster) -> Result<()> {
     for ending in ["", "-wal", "-shm"] {
@@ -25,11 +25,6 @@ fn blocks(cluster: &Cluster) -> Result<i64> {
                ON a.block = b.block AND a.incarnation = b.incarnation
                WHERE a.ended_at IS NULL AND b.state = 'made'";
     Ok(ledger.query_row(sql, [], |row| row.get(0))?)
-}
-
-fn orphans(report: &Value, action: &str) -> usize {
-    let lines = report["orphans"].as_array().map(Vec::as_slice).unwrap_or_default();
-    lines.iter().filter(|line| line["action"] == action).count()
 }
 
 #[test]

@@ -30,6 +30,12 @@ pub fn pass(cluster: &Cluster) -> Result<Value> {
     })
 }
 
+/// How many orphans a pass has decided so about.
+pub fn orphans(report: &Value, action: &str) -> usize {
+    let lines = report["orphans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.iter().filter(|line| line["action"] == action).count()
+}
+
 /// Between two passes: Azure counts polls of one VM by the minute (FACTS §3.2).
 const PASS_EVERY: Duration = Duration::from_secs(4);
 

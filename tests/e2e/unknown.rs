@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result};
 use azslurm_test_cluster::{Cluster, ClusterSpec, JobId};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::story::{
-    CYCLE, SOON, check, end, holds_end, pass, passes_until, power_down_idle, spec, waiting_job,
+    CYCLE, SOON, check, end, holds_end, orphans, pass, passes_until, power_down_idle, spec,
+    waiting_job,
 };
 
 /// Computer names of the VMs that there are; a deallocated one is there.
@@ -36,11 +37,6 @@ fn attempt_state(cluster: &Cluster, node: &str) -> Result<String> {
     ledger.busy_timeout(SOON)?;
     let sql = "SELECT state FROM attempts WHERE node = ?1";
     Ok(ledger.query_row(sql, [node], |row| row.get(0))?)
-}
-
-fn orphans(report: &Value, action: &str) -> usize {
-    let lines = report["orphans"].as_array().map(Vec::as_slice).unwrap_or_default();
-    lines.iter().filter(|line| line["action"] == action).count()
 }
 
 /// A pass says that slurmctld is not known, and leaves the VMs about which nothing was decided.

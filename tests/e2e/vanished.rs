@@ -24,32 +24,37 @@ fn hold_count(cluster: &Cluster) -> Result<usize> {
     Ok(holds.as_array().map_or(0, Vec::len))
 }
 
-/// A batch job, an exclusive array and a job that must not run twice lose VMs in the same moment,
-/// and so does an idle node. A task of the array beside them keeps its own.
+/// A batch job, an exclusive array, a heterogeneous job and one that must not run twice lose VMs in
+/// the same moment, and so do an idle node and one that is booting. A task of the array and a part
+/// of the heterogeneous job keep theirs.
 #[test]
-fn jobs_run_again_after_somebody_deleted_vms_under_them_and_under_an_idle_node() -> Result<()> {
+fn jobs_run_again_after_somebody_deleted_vms_under_them_and_under_idle_nodes() -> Result<()> {
     let cluster = Cluster::start(&ClusterSpec {
         cpus: 2,
         suspend_time: Duration::from_secs(600),
         // slurmctld itself would notice that slurmd is dead, after minutes.
         slurmd_timeout: Duration::from_secs(900),
-        ..spec("vanished", 5)
+        ..spec("vanished", 8)
     })?;
     let (script, go_on) = waiting_job(&cluster);
     let plain = cluster.sbatch(&["-whpc-001", "-N1", "--requeue"], &script)?;
     let once = cluster.sbatch(&["-whpc-004", "-N1", "--no-requeue"], &script)?;
-    cluster.scontrol(&["update", "nodename=hpc-005", "state=power_up"])?;
-    let tasks = ["-xhpc-001,hpc-[004-005]", "-N1", "-n1", "--exclusive", "--array=1-2"];
+    cluster.emulator().never_boot(&["hpc-006"])?;
+    cluster.scontrol(&["update", "nodename=hpc-[005-006]", "state=power_up"])?;
+    let parts = ["-whpc-007", "-N1", "--requeue", ":", "-whpc-008", "-N1"];
+    let both = cluster.sbatch(&parts, &script)?;
+    let tasks = ["-xhpc-001,hpc-[004-008]", "-N1", "-n1", "--exclusive", "--array=1-2"];
     let array = cluster.sbatch(&[&tasks[..], &["--requeue"]].concat(), &script)?;
     cluster.wait_for(CYCLE, "all jobs to run and a node to be idle", || {
         let is_idle = cluster.node_state("hpc-005")? == "IDLE+CLOUD";
-        Ok(is_idle && are(&cluster, &[plain, once, array], "RUNNING")?)
+        Ok(is_idle && are(&cluster, &[plain, once, array, both], "RUNNING")?)
     })?;
     vms_grow_old(&cluster)?;
-    let taken = ["hpc-001", "hpc-002", "hpc-004", "hpc-005"];
-    for node in taken {
+    let taken = ["hpc-001", "hpc-002", "hpc-004", "hpc-005", "hpc-007"];
+    for node in taken.iter().chain(&["hpc-006"]) {
         cluster.emulator().vanish(node)?;
     }
+    cluster.emulator().never_boot(&[])?;
     passes_until(&cluster, "a pass to give the nodes back", |report| {
         let lines = report["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
         let lost = lines.iter().filter(|line| line["reason"] == "VmIsLost");
@@ -61,9 +66,12 @@ fn jobs_run_again_after_somebody_deleted_vms_under_them_and_under_an_idle_node()
     cluster.wait_for(CYCLE, "the others to be requeued", || {
         Ok(restarts(&cluster, plain)? == 1 && restarts(&cluster, array)? == 1)
     })?;
+    cluster.wait_for(CYCLE, "the node that was booting to have another VM", || {
+        Ok(cluster.node_state("hpc-006")? == "IDLE+CLOUD")
+    })?;
     fs::write(&go_on, "")?;
     passes_until(&cluster, "the jobs to be completed", |_| {
-        are(&cluster, &[plain, array], "COMPLETED")
+        are(&cluster, &[plain, array, both], "COMPLETED")
     })?;
     let output = cluster.job_output(plain).unwrap_or_default();
     check(&cluster, &output, output.contains("began 1") && output.contains("done"))?;
