@@ -50,6 +50,15 @@ fn status_shows_what_all_three_think_of_a_node() -> Result<()> {
     let is_there =
         ["hpc-001", "hpc-002", "running", "Succeeded/running", "IDLE+CLOUD+POWERED_DOWN"];
     check(&cluster, &table, is_there.iter().all(|word| table.contains(word)))?;
+    let doctor = cluster.run_program("azslurm-sync", &["doctor", "--json"])?;
+    let doctor: serde_json::Value = serde_json::from_slice(&doctor.stdout)?;
+    for wanted in ["config", "slurmctld", "nodes", "user", "azure", "clock"] {
+        let findings = doctor["findings"].as_array().into_iter().flatten();
+        let levels: Vec<_> =
+            findings.filter(|one| one["check"] == wanted).map(|one| &one["level"]).collect();
+        let is_good = !levels.is_empty() && levels.iter().all(|level| **level == "ok");
+        check(&cluster, &format!("doctor finds {wanted} good: {doctor}"), is_good)?;
+    }
     // A person who calls ResumeProgram by hand for a node that is up takes nothing from it.
     cluster.run_program("azslurm-resume", &["hpc-001"])?;
     cluster.wait_for(SOON, "the second driver to end", || {
