@@ -229,11 +229,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Stop> {
         Verb::Daemon => crate::daemon::run(config),
         Verb::Plan { nodes, job_file } => plan(config, json, (&nodes, job_file.as_deref())),
         Verb::Hold { what } => hold(config, json, what),
-        Verb::Rebuild(of) => {
-            let rebuilt = rebuild::run(config, &of)?;
-            show(json, &rebuilt, || rebuilt.text())?;
-            Ok(exit::DONE)
-        }
+        Verb::Rebuild(of) => rebuilt(config, json, &of),
         Verb::Adopt(of) => adopted(config, json, &of),
         Verb::Forget(of) => forgotten(config, json, &of),
         Verb::Explain { what } => {
@@ -303,6 +299,12 @@ fn plan(
     let planned = crate::plan::planned(&session, &request)?;
     show(json, &planned, || planned.text())?;
     Ok(if planned.is_whole() { exit::DONE } else { exit::FAILED })
+}
+
+fn rebuilt(config: Option<&Path>, json: bool, of: &RebuildOf) -> Result<u8, Stop> {
+    let rebuilt = rebuild::run(config, of)?;
+    show(json, &rebuilt, || rebuilt.text())?;
+    Ok(exit::DONE)
 }
 
 fn adopted(config: Option<&Path>, json: bool, of: &AdoptOf) -> Result<u8, Stop> {

@@ -109,7 +109,9 @@ pub fn run(flag: Option<&Path>, of: &RebuildOf) -> Result<Rebuilt, Stop> {
     let loaded = config_file::load(flag).map_err(Stop::cannot_start)?;
     logs::direct(PROGRAM, &loaded.config.log);
     let path = loaded.config.ledger.path.clone();
-    refuse_living(&path)?;
+    if !of.dry_run {
+        refuse_living(&path)?;
+    }
     let (ledger, built) = base(&path, of).map_err(Stop::cannot_start)?;
     let is_new = built.is_some() || (of.dry_run && !is_readable(&path));
     let mut session = Session::of(loaded.config, loaded.path, ledger);

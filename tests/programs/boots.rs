@@ -3,7 +3,7 @@
 use azslurm_core::attempt::AttemptState;
 use serde_json::Value;
 
-use crate::bench::{Bench, KEY, all, assert_names, said};
+use crate::bench::{Bench, KEY, all, assert_names, said, wait_for};
 
 const SCOPE: &str = "boot:n/microsoft-dsvm:ubuntu-hpc:2204:latest";
 
@@ -47,6 +47,33 @@ fn two_requests_in_a_row_that_do_not_boot_close_their_nodeset_with_its_image() {
     // A person who has mended the image opens it.
     said(&bench.run("azslurm-sync", &["hold", "clear", SCOPE]), 0);
     said(&bench.run("azslurm-sync", &["plan", "n2"]), 0);
+}
+
+#[test]
+fn a_pass_counts_what_resume_fail_was_not_called_for_until_slurmd_registers() {
+    let bench = Bench::start();
+    let strikes = || bench.ledger().hold_of(SCOPE).unwrap().map(|hold| hold.strikes);
+    let pass = || said(&bench.run("azslurm-sync", &["pass", "--wait", "1"]), 0);
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    bench.wait_for_the_driver();
+    let off = "DOWN+CLOUD+POWERED_DOWN Reason=ResumeTimeout reached";
+    bench.slurmctld_says(&[("n1", off), ("n2", "IDLE+CLOUD+POWERED_DOWN")]);
+    wait_for("the VM to be gone", || {
+        bench.run("azslurm-sync", &["pass", "--wait", "1"]);
+        all(AttemptState::Gone)(&bench.ledger().attempts_latest().unwrap())
+    });
+    assert_eq!(strikes(), Some(1));
+    said(&bench.run("azslurm-resume", &["n2"]), 0);
+    bench.wait_for_the_driver();
+    bench.slurmctld_says(&[("n1", "IDLE+CLOUD+POWERED_DOWN"), ("n2", "MIXED+CLOUD")]);
+    pass();
+    assert_eq!(strikes(), None, "a VM that was made after it has booted");
+    let told = bench.run("azslurm-sync", &["events", "--node", "n2"]);
+    assert_names(&String::from_utf8_lossy(&told.stdout), &["slurmd has registered"]);
+    let registered = || bench.ledger().attempts_latest().unwrap()[1].registered_at;
+    let first = registered();
+    pass();
+    assert!(first.is_some() && registered() == first, "it is written down once");
 }
 
 #[test]
