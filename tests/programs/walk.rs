@@ -1,13 +1,17 @@
 //! Every verb of `azslurm-sync`, as its help lists them: what `--json` prints is JSON, and what
 //! changes something can be tried without.
 
+use azslurm_core::attempt::AttemptState;
 use serde_json::Value;
 
-use crate::bench::{Bench, said};
+use crate::bench::{Bench, all, said};
 use crate::verbs::sync;
 
 /// A call of every verb that ends by itself. A verb that is missing here fails the test.
-const CALLS: [&[&str]; 16] = [
+const CALLS: [&[&str]; 19] = [
+    &["rebuild", "--dry-run"],
+    &["forget", "VM", "--dry-run"],
+    &["adopt", "VM", "--dry-run"],
     &["pass", "--dry-run"],
     &["pass"],
     &["plan", "n1"],
@@ -26,9 +30,10 @@ const CALLS: [&[&str]; 16] = [
     &["hold", "clear", "--all"],
 ];
 /// Verbs that go on until they are told to end.
-const ENDLESS: [&str; 1] = ["daemon"];
+const ENDLESS: [&str; 2] = ["daemon", "node-agent"];
 /// Verbs that change Slurm, Azure or the ledger.
-const CHANGES: [&[&str]; 3] = [&["pass"], &["hold", "add"], &["hold", "clear"]];
+const CHANGES: [&[&str]; 6] =
+    [&["pass"], &["hold", "add"], &["hold", "clear"], &["rebuild"], &["adopt"], &["forget"]];
 
 /// The verbs that help names.
 fn listed(bench: &Bench, below: &[&str]) -> Vec<String> {
@@ -47,10 +52,17 @@ fn is_called(verbs: &[&str]) -> bool {
 #[test]
 fn every_verb_prints_json_when_asked_to() {
     let bench = Bench::start();
-    drop(azslurm_ledger::Ledger::open(&bench.ledger_path()).unwrap());
+    bench.scontrol("NodeName=n1 State=IDLE+CLOUD Partitions=p\n");
+    said(&bench.run("azslurm-resume", &["n1"]), 0);
+    let vm = bench.attempts("the VM", all(AttemptState::Running))[0].is.vm.to_string();
+    bench.wait_for_the_driver();
     let record = bench.dir.path().join("record").display().to_string();
     for call in CALLS {
-        let words = call.iter().map(|word| if *word == "RECORD" { record.as_str() } else { word });
+        let words = call.iter().map(|word| match *word {
+            "RECORD" => record.as_str(),
+            "VM" => vm.as_str(),
+            word => word,
+        });
         let words: Vec<&str> = std::iter::once("--json").chain(words).collect();
         let output = bench.run("azslurm-sync", &words);
         assert_ne!(output.status.code(), Some(2), "{call:?}: {output:?}");
