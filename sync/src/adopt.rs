@@ -15,8 +15,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::act;
+use crate::listing::{self, Listing};
 use crate::observe::{Observation, observe};
-use crate::orphans::{self, Listing, as_found, block_of, is_of};
+use crate::orphans::{as_found, block_of, is_of};
 
 /// Which VMs are whose.
 #[derive(Debug, Args)]
@@ -95,7 +96,7 @@ enum Refused {
 
 /// Makes VMs their nodes' after Azure was asked for each. All of them, or none.
 pub async fn adopt(session: &mut Session, of: &AdoptOf) -> Result<Vec<Row>, Stop> {
-    let listing = orphans::list(session).await;
+    let listing = listing::list(session).await;
     let seen = observe(session).await.map_err(Stop::failed)?;
     let mut found = Vec::new();
     for vm in &of.vms {
@@ -129,8 +130,8 @@ fn wanted(
     of: &AdoptOf,
     (vm, listing): (&VmName, &Listing),
 ) -> Result<Attempt, Refused> {
-    let Some(row) = listing.vms.get(&vm.as_str().to_ascii_lowercase()) else {
-        let why = listing.incomplete.join("; ");
+    let Some(row) = listing.row(&vm.as_str().to_ascii_lowercase()) else {
+        let why = listing.incomplete().join("; ");
         let why = if why.is_empty() { why } else { format!("; not all is seen: {why}") };
         return Err(Refused::NotListed(vm.clone(), why));
     };

@@ -10,8 +10,7 @@
 //! waits for and nobody makes, refused nodes whose hold is over. It does not retry inside a pass;
 //! the next pass is the retry.
 //!
-//! The daemon makes passes by itself. Network cards and disks without a VM come with later work
-//! (ARCHITECTURE.md).
+//! The daemon makes passes by itself.
 
 pub mod act;
 pub mod adopt;
@@ -23,6 +22,8 @@ pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod hold;
+pub mod leftovers;
+pub mod listing;
 pub mod lost;
 pub mod nodes;
 pub mod observe;
@@ -35,4 +36,5 @@ pub mod report;
 pub mod sources;
 pub mod status;
 mod table;
+pub mod unexplained;
 pub mod vms;

@@ -17,8 +17,9 @@ use azslurm_suspend::search::ask;
 use tokio::task::JoinSet;
 
 use crate::act;
+use crate::listing::{Listed, Listing};
 use crate::observe::Observation;
-use crate::orphans::{LISTED_AFTER, Listing};
+use crate::unexplained;
 
 /// One pass asks for so many VMs that are missing from the list: one that an identity without the
 /// right to read it gets is empty, and is called whole.
@@ -52,27 +53,34 @@ pub(crate) fn suspects(seen: &Observation, listing: &Listing) -> Vec<Attempt> {
             && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
             && seen.lease_view(&attempt.is.node) == LeaseView::Free
     };
-    let row = |attempt: &Attempt| listing.vms.get(&attempt.is.vm.as_str().to_ascii_lowercase());
-    let (listed, missing): (Vec<Attempt>, Vec<Attempt>) = seen
-        .attempts
-        .values()
-        .flatten()
-        .filter(is_followed)
-        .cloned()
-        .partition(|attempt| row(attempt).is_some());
-    let released = listed.into_iter().filter(|attempt| row(attempt).is_some_and(is_released_row));
-    let missing = missing.into_iter().filter(|attempt| is_missing(attempt, seen, listing));
-    released.chain(some_of(missing.collect(), seen.at)).collect()
+    let (mut released, mut lacking, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for attempt in seen.attempts.values().flatten().filter(is_followed) {
+        match listing.says(attempt) {
+            Listed::There(row) if is_released_row(row) => released.push(attempt.clone()),
+            // A list of Resource Manager without power states does not show an eviction that
+            // leaves the VM behind.
+            Listed::There(row) if row.power.is_none() && attempt.is.is_spot => {
+                unclear.push(attempt.clone());
+            }
+            Listed::Lacking => lacking.push(attempt.clone()),
+            Listed::There(_) | Listed::NotSaid => {}
+        }
+    }
+    if lacking.len() > MISSING_MAX {
+        tracing::warn!(
+            "Azure's list lacks {} VMs that should run: {MISSING_MAX} of them are asked for now, \
+            others by the next passes. Can the identity read all VMs?",
+            lacking.len()
+        );
+    }
+    released.extend(some_of(lacking, seen.at));
+    released.extend(some_of(unclear, seen.at));
+    released
 }
 
-/// At most [`MISSING_MAX`] of what a list lacks, others in each pass.
+/// At most [`MISSING_MAX`] of what is to be asked for, others in each pass.
 fn some_of(mut missing: Vec<Attempt>, now: Timestamp) -> Vec<Attempt> {
     if missing.len() > MISSING_MAX {
-        tracing::warn!(
-            "Azure's list lacks {} VMs that should run: {MISSING_MAX} of them are asked \
-            for now, others by the next passes. Can the identity read the VMs with Resource Graph?",
-            missing.len()
-        );
         let seconds = usize::try_from(now.as_millis() / 1000).unwrap_or(0);
         let first = seconds % missing.len();
         missing.rotate_left(first);
@@ -100,12 +108,6 @@ fn is_watched(slurm: SlurmView, is_closing: bool) -> bool {
         | SlurmView::OffCompleting
         | SlurmView::OffByPerson => false,
     }
-}
-
-/// An absence from a list that is not complete says nothing, and from one that lags little.
-fn is_missing(attempt: &Attempt, seen: &Observation, listing: &Listing) -> bool {
-    let known_since = attempt.running_at.or(attempt.accepted_at).unwrap_or(attempt.intended_at);
-    listing.incomplete.is_empty() && seen.at >= known_since.plus(LISTED_AFTER)
 }
 
 fn is_released_row(row: &VmRow) -> bool {
@@ -157,6 +159,7 @@ fn write(
     session.ledger.write(|writer| {
         let changed = act::changed(writer, seen, &nodes)?;
         let mut written = 0;
+        let mut evicted = Vec::new();
         for (attempt, says) in lost.iter().filter(|(one, _)| !changed.contains(&one.is.node)) {
             let (node, vm) = (&attempt.is.node, &attempt.is.vm);
             let Some(lease) = act::lease(writer, holder, node)? else { continue };
@@ -164,6 +167,9 @@ fn write(
                 Change::DeleteIntended { why: EndReason::Evicted, says: Some(says.clone()) };
             let Recorded::Done(_) = writer.record(&lease, vm, &change, now())? else { continue };
             written += 1;
+            if attempt.is.is_spot {
+                evicted.push(attempt.clone());
+            }
             tracing::warn!(%node, %vm, site = %attempt.is.place.site, "{}: slurmctld is told, its \
                 jobs are requeued, and what is left is deleted", says.text);
             let hold: Option<Hold> = Candidate::of(&attempt.is, (&config, &facts), |candidate| {
@@ -175,6 +181,7 @@ fn write(
                 tracing::warn!(scope = %hold.scope, "held until {}", hold.until);
             }
         }
+        unexplained::add(writer, &evicted)?;
         Ok(written)
     })
 }

@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::cli::only;
 use crate::observe::Observation;
-use crate::orphans::Listing;
 use crate::sources::{self, Source};
 use crate::table::{age, cell, table};
 
@@ -66,7 +65,8 @@ pub struct Nodes {
 /// Asks for all nodes, or some. What cannot be asked is named in `sources` and left empty.
 pub async fn nodes(session: &mut Session, of: &NodesOf) -> Result<Nodes, Stop> {
     let only = only(of.nodes.as_deref())?;
-    let (Listing { vms: azure, .. }, listed) = sources::list(session, of.azure).await;
+    let (listing, listed) = sources::list(session, of.azure).await;
+    let azure = listing.by_name();
     let (seen, mut sources) = sources::look(session).await?;
     sources.extend(listed);
     let mut nodes = seen.nodes(session);

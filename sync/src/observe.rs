@@ -1,6 +1,7 @@
 //! What a pass sees. The ledger is read first: see `azslurm_core::decide`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use azslurm_core::attempt::Attempt;
 use azslurm_core::config::Nodeset;
@@ -14,6 +15,7 @@ use azslurm_program::facts::USAGES_TRUSTED;
 use azslurm_program::sight::Seen;
 use azslurm_program::{Session, now, view};
 use azslurm_slurm::{Node, SlurmError};
+use serde::{Deserialize, Serialize};
 
 /// One observation.
 #[derive(Debug)]
@@ -30,13 +32,63 @@ pub struct Observation {
     pub seen: Seen,
     /// slurmctld's nodes; `Err` why they are not known.
     pub slurm: Result<BTreeMap<NodeName, Node>, String>,
+    /// Whether slurmctld has run for long enough to be believed that a node is off.
+    pub memory: Memory,
 }
 
-/// Reads the ledger, then asks slurmctld.
+/// How long slurmctld has run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Memory {
+    /// For more than [`YOUNG_FOR`].
+    #[default]
+    Settled,
+    /// Not so long, or it does not say: slurmd may still have to tell it which nodes are up.
+    Young,
+}
+
+/// Within this time after its start slurmctld has asked all nodes and heard of those that are up.
+pub const YOUNG_FOR: Duration = Duration::from_secs(60);
+
+pub(crate) async fn memory_of(session: &Session) -> Memory {
+    match session.slurm.began_at().await {
+        Ok(Some(began)) if now().since(began) >= YOUNG_FOR => Memory::Settled,
+        Ok(began) => {
+            let since = began.map_or_else(|| "a time unknown".to_owned(), |at| at.to_string());
+            tracing::info!(
+                "slurmctld runs since {since}: nothing is deleted yet because it calls \
+                a node powered down"
+            );
+            Memory::Young
+        }
+        Err(error) => {
+            tracing::warn!("slurmctld does not say since when it runs: {}", chain_of(&error));
+            Memory::Young
+        }
+    }
+}
+
+/// Reads the ledger, then asks slurmctld, with two runs of `scontrol`.
 pub async fn observe(session: &Session) -> Result<Observation, LedgerError> {
+    look(session, None).await
+}
+
+/// The same once more in the same pass, with one run.
+pub async fn observe_again(
+    session: &Session,
+    before: &Observation,
+) -> Result<Observation, LedgerError> {
+    look(session, Some(before.memory)).await
+}
+
+async fn look(session: &Session, memory: Option<Memory>) -> Result<Observation, LedgerError> {
     let mut seen = look_up(session, now())?;
     seen.alive = living(session, &seen.leases);
     seen.slurm = by_name(session.slurm.nodes().await);
+    seen.memory = match (memory, &seen.slurm) {
+        (Some(memory), _) => memory,
+        (None, Ok(_)) => memory_of(session).await,
+        (None, Err(_)) => Memory::Young,
+    };
     Ok(seen)
 }
 
@@ -70,7 +122,8 @@ pub(crate) fn look_up(session: &Session, at: Timestamp) -> Result<Observation, L
     let leases = session.ledger.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
     let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, at))?;
     let slurm = Err("it was not asked".to_owned());
-    Ok(Observation { at, attempts, leases, alive: BTreeSet::new(), seen, slurm })
+    let (alive, memory) = (BTreeSet::new(), Memory::Settled);
+    Ok(Observation { at, attempts, leases, alive, seen, slurm, memory })
 }
 
 impl Observation {
@@ -90,7 +143,13 @@ impl Observation {
         match &self.slurm {
             Err(_) => SlurmView::Unknown,
             Ok(nodes) => {
-                nodes.get(node).map_or(SlurmView::Absent, |node| view::of_at(node, self.at))
+                let at = self.at;
+                let of = |node: &Node| view::of_at(node, at);
+                let view = nodes.get(node).map_or(SlurmView::Absent, of);
+                match self.memory {
+                    Memory::Settled => view,
+                    Memory::Young => view.while_young(),
+                }
             }
         }
     }

@@ -11,65 +11,25 @@ use azslurm_azure::{Arm, ProvisioningState, Vm, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason};
 use azslurm_core::block::{Block, BlockName, BlockState, Incarnation};
 use azslurm_core::config::Config;
-use azslurm_core::orphan::{OrphanAction, OrphanReason, decide_orphan};
+use azslurm_core::listing::may_still_show;
+use azslurm_core::orphan::{OrphanAction, OrphanReason, OrphanSight, decide_orphan};
 use azslurm_core::{ClusterName, NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LedgerError, Recorded};
-use azslurm_program::exit::{Stop, chain_of};
+use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
 use azslurm_suspend::search::{ask, attempt_of, doomed};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::act;
+use crate::listing::{Listing, Source};
 use crate::observe::Observation;
 
-/// Resource Graph lags by about a minute (FACTS §8): for twice that long its list says nothing
-/// about a VM that has just come or gone.
-pub(crate) const LISTED_AFTER: Duration = Duration::from_secs(2 * 60);
 /// A VM is no orphan that is deleted before this: whoever makes it, with whatever ledger, has that
 /// long to say so.
 const YOUNG_FOR: Duration = Duration::from_secs(2 * 60);
-/// A list of 10,000 VMs is ten calls (FACTS §8). What slurmctld is to be told waits for the list.
-const LIST_MAX: Duration = Duration::from_secs(30);
 /// So many orphans are deleted by one pass at most, unless a person says otherwise: when everything
 /// looks like an orphan, something else is wrong.
 pub const DELETED_MAX: usize = 20;
-
-/// What Azure lists.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// VMs with the tags of this cluster, by name in lower case. Up to a minute old; what is absent
-    /// from it need not be absent.
-    pub vms: BTreeMap<String, VmRow>,
-    /// Why it is not complete, each with its sites.
-    pub incomplete: Vec<String>,
-}
-
-/// Lists the VMs of the cluster through every door.
-pub async fn list(session: &mut Session) -> Listing {
-    let mut listing = Listing::default();
-    if let Err(stop) = session.connect() {
-        listing.incomplete.push(format!("azure: {}", stop.text()));
-        return listing;
-    }
-    for (_, arm, sites) in session.clients.doors() {
-        let names: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
-        let names = names.join(", ");
-        let subscriptions = session.subscriptions_of(&sites);
-        let asked = arm.query_vms(&subscriptions, &session.config.cluster, None);
-        let incomplete_because = match timeout(LIST_MAX, asked).await {
-            Ok(Ok(found)) => {
-                let by_name = |row: VmRow| (row.name.to_ascii_lowercase(), row);
-                listing.vms.extend(found.items.into_iter().map(by_name));
-                found.incomplete_because
-            }
-            Ok(Err(error)) => Some(chain_of(&error)),
-            Err(_elapsed) => Some(format!("no answer within {} s", LIST_MAX.as_secs())),
-        };
-        listing.incomplete.extend(incomplete_because.map(|why| format!("azure ({names}): {why}")));
-    }
-    listing
-}
 
 /// An orphan, and what is decided about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,16 +48,23 @@ pub struct Orphan {
 
 /// Decides about every VM that is listed and not followed.
 pub fn decide(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Orphan> {
-    let known: BTreeSet<String> = seen
+    let known: BTreeMap<String, Option<Timestamp>> = seen
         .attempts
         .values()
         .flatten()
-        .filter(|attempt| may_be_listed(attempt.ended_at, seen.at))
-        .map(|attempt| attempt.is.vm.as_str().to_ascii_lowercase())
+        .map(|attempt| (attempt.is.vm.as_str().to_ascii_lowercase(), attempt.ended_at))
         .collect();
-    let unknown = listing.vms.iter().filter(|(name, _)| !known.contains(*name));
-    let mut orphans: Vec<Orphan> =
-        unknown.filter_map(|(_, row)| decide_one(session, seen, row)).collect();
+    // A thousand VMs that are just gone are no orphans.
+    let is_unknown = |(source, row): &(&Source, &VmRow)| {
+        known.get(&row.name.to_ascii_lowercase()).is_none_or(|ended_at| {
+            ended_at.is_some_and(|ended_at| !may_still_show(source.way, ended_at, source.at))
+        })
+    };
+    let mut orphans: Vec<Orphan> = listing
+        .rows()
+        .filter(is_unknown)
+        .filter_map(|(source, row)| decide_one(session, seen, (source, row)))
+        .collect();
     // Of several VMs of one node the newest is the node's.
     orphans.sort_by(|a, b| (&a.node, &b.vm).cmp(&(&b.node, &a.vm)));
     let mut adopted = BTreeSet::new();
@@ -109,22 +76,24 @@ pub fn decide(session: &Session, seen: &Observation, listing: &Listing) -> Vec<O
     orphans
 }
 
-/// Whether a list may show a VM without anything being wrong: its attempt has not ended, or so
-/// lately that Resource Graph need not know yet. A thousand VMs that are just gone are no orphans.
-fn may_be_listed(ended_at: Option<Timestamp>, at: Timestamp) -> bool {
-    ended_at.is_none_or(|ended| at < ended.plus(LISTED_AFTER))
-}
-
-fn decide_one(session: &Session, seen: &Observation, row: &VmRow) -> Option<Orphan> {
+fn decide_one(
+    session: &Session,
+    seen: &Observation,
+    (source, row): (&Source, &VmRow),
+) -> Option<Orphan> {
     if row.provisioning_state == ProvisioningState::Deleting {
         return None;
     }
     let vm: VmName = row.name.parse().ok()?;
     let (node, id) = vm.split()?;
     let attempt = attempt_of(&session.config, row);
-    let is_young = seen.at < id.began_at().plus(YOUNG_FOR);
+    let sight = match (seen.at < id.began_at().plus(YOUNG_FOR), source.extent.is_whole()) {
+        (true, _) => OrphanSight::Young,
+        (false, false) => OrphanSight::InPart,
+        (false, true) => OrphanSight::Clear,
+    };
     let (slurm, lease) = (seen.slurm_view(&node), seen.lease_view(&node));
-    let (mut action, mut reason) = decide_orphan(slurm, lease, seen.standing(&node), is_young);
+    let (mut action, mut reason) = decide_orphan(slurm, lease, seen.standing(&node), sight);
     if attempt.is_none() {
         (action, reason) = (OrphanAction::Leave, OrphanReason::NodeNotInSlurm);
     }
@@ -267,18 +236,4 @@ fn write(
         }
         Ok(taken)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_vm_that_is_just_gone_is_no_orphan_while_the_list_lags() {
-        let at = Timestamp::from_millis(1_000_000_000);
-        assert!(may_be_listed(None, at));
-        assert!(may_be_listed(Some(at), at));
-        assert!(may_be_listed(Some(at.minus(Duration::from_secs(119))), at));
-        assert!(!may_be_listed(Some(at.minus(LISTED_AFTER)), at));
-    }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use azslurm_core::attempt::{Attempt, AttemptState};
 use azslurm_core::block::{Block, Incarnation};
+use azslurm_core::config::Ledger as Settings;
 use azslurm_core::dead::spare_the_dead;
 use azslurm_core::decide::{
     AttemptAction, AttemptReason, NodeAction, NodeReason, SlurmView, decide_attempt, decide_node,
 };
 use azslurm_core::{NodeName, Timestamp, VmName};
-use azslurm_ledger::{Holder, LedgerError};
+use azslurm_ledger::{Holder, Ledger, LedgerError};
 use azslurm_program::alive::{self, Alive};
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now, view};
@@ -19,11 +20,14 @@ use tokio::time::Instant;
 
 use crate::act;
 use crate::boots;
+use crate::leftovers;
+use crate::listing::{self, Listing};
 use crate::lost;
-use crate::observe::{Observation, observe};
-use crate::orphans::{self, Listing, Orphan};
-use crate::report::{Line, Report};
+use crate::observe::{Observation, observe, observe_again};
+use crate::orphans::{self, Orphan};
+use crate::report::{Calls, Line, Report};
 use crate::sources::LastPass;
+use crate::unexplained;
 
 /// Attempts that ended this long ago are forgotten, but never a node's newest.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -111,17 +115,22 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
 pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Stop> {
     // Azure first: what it lists and the ledger does not know then, nobody has just begun.
     let begun = now();
-    let listing = orphans::list(session).await;
+    let before = asked(session);
+    let mut listing = listing::list(session).await;
     let mut seen = observe(session).await.map_err(Stop::failed)?;
+    listing.judge(seen.attempts.values().flatten());
     if options.dry_run {
-        return Ok(foresee(session, &seen, listing));
+        let mut report = foresee(session, &seen, listing.clone());
+        report.leftovers = leftovers::take(session, &listing, true).await?;
+        return Ok(report);
     }
     let known = known(begun, &seen, &listing);
+    listing::remember(session, &listing).map_err(Stop::failed)?;
     let found = orphans::decide(session, &seen, &listing);
     let taken = orphans::take(session, (&seen, &found), options.force).await?;
     let lost = lost::take(session, &seen, &listing).await?;
     if taken.adopted + taken.doomed + lost > 0 {
-        seen = observe(session).await.map_err(Stop::failed)?;
+        seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
     }
     let decided = decide(session, &seen);
     warn_of_the_dead(&decided);
@@ -129,30 +138,41 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     let mut report = report_of(&seen, &decided);
     report.orphans = found.iter().map(orphan_line).collect();
     report.orphans_left = taken.beyond;
-    report.azure_incomplete = listing.incomplete;
+    report.azure_incomplete = listing.incomplete();
+    report.azure_instead = listing.instead();
+    report.leftovers = leftovers::take(session, &listing, false).await?;
     let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
     let unfinished = seen.attempts.values().flatten().filter(|a| !a.state.is_ended());
     if decided.iter().any(is_work) || empty_blocks(&seen.seen.blocks, unfinished) > 0 {
         carry_out(session, (&seen, &decided), options.wait, &mut report).await?;
-        let seen = observe(session).await.map_err(Stop::failed)?;
+        let seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
         finish(session, &decide(session, &seen), &mut report).await?;
     } else {
         finish(session, &decided, &mut report).await?;
     }
     boots::note(session, &seen)?;
+    unexplained::ask(session).await.map_err(Stop::failed)?;
     tidy(session, known).map_err(Stop::failed)?;
     report.left = left(session).map_err(Stop::failed)?;
+    report.calls = asked(session).since(before);
     Ok(report)
 }
 
+/// What the session has asked so far.
+fn asked(session: &Session) -> Calls {
+    Calls { azure: session.clients.calls().total(), slurm: session.slurm.runs() }
+}
+
 /// What a pass would do about what was seen: the report of a dry run. Asks nobody.
-pub(crate) fn foresee(session: &Session, seen: &Observation, listing: Listing) -> Report {
+pub(crate) fn foresee(session: &Session, seen: &Observation, mut listing: Listing) -> Report {
+    listing.judge(seen.attempts.values().flatten());
     let mut report = report_of(seen, &decide(session, seen));
     report.dry_run = true;
     report.orphans = orphans::decide(session, seen, &listing).iter().map(orphan_line).collect();
     let suspects = lost::suspects(seen, &listing);
     report.suspects = suspects.iter().map(|one| suspect_line(seen, one)).collect();
-    report.azure_incomplete = listing.incomplete;
+    report.azure_incomplete = listing.incomplete();
+    report.azure_instead = listing.instead();
     report
 }
 
@@ -253,30 +273,35 @@ async fn finish(
 
 /// What the pass came to know, for whoever looks.
 fn known(begun: Timestamp, seen: &Observation, listing: &Listing) -> LastPass {
+    let incomplete = listing.incomplete();
     LastPass {
         began_at: begun,
         ended_at: begun,
         slurm_at: seen.slurm.is_ok().then_some(seen.at),
         slurm_unknown: seen.slurm.as_ref().err().cloned(),
-        azure_at: listing.incomplete.is_empty().then_some(begun),
-        azure_incomplete: listing.incomplete.clone(),
+        azure_at: incomplete.is_empty().then_some(begun),
+        azure_incomplete: incomplete,
     }
 }
 
 fn tidy(session: &mut Session, known: LastPass) -> Result<(), LedgerError> {
-    let at = now();
-    let ledger = session.config.ledger.clone();
-    session.ledger.write(|writer| {
-        writer.prune_events(at, ledger.events_age_max, ledger.events_max)?;
+    let (at, settings) = (now(), session.config.ledger.clone());
+    forget(&mut session.ledger, &settings, at)?;
+    session.ledger.write(|writer| LastPass { ended_at: at, ..known }.keep(writer))?;
+    alive::prune(&settings.path);
+    Ok(())
+}
+
+/// Forgets what is too old to be of use: what keeps the ledger bounded.
+pub fn forget(ledger: &mut Ledger, settings: &Settings, at: Timestamp) -> Result<(), LedgerError> {
+    ledger.write(|writer| {
+        writer.prune_events(at, settings.events_age_max, settings.events_max)?;
         writer.prune_attempts(at.minus(ATTEMPTS_KEPT))?;
         writer.prune_holds(at.minus(HOLDS_KEPT))?;
         writer.prune_blocks(at.minus(ATTEMPTS_KEPT))?;
         writer.prune_facts(at.minus(ATTEMPTS_KEPT))?;
-        LastPass { ended_at: at, ..known }.keep(writer)?;
-        Ok::<_, LedgerError>(())
-    })?;
-    alive::prune(&ledger.path);
-    Ok(())
+        Ok(())
+    })
 }
 
 fn report_of(seen: &Observation, decided: &[Decided]) -> Report {

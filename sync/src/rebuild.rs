@@ -30,6 +30,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::cli::PROGRAM;
+use crate::listing;
 use crate::observe::observe;
 use crate::orphans::{self, Orphan};
 
@@ -177,8 +178,8 @@ fn install(built: &Path, path: &Path) -> Result<Option<PathBuf>, LedgerError> {
 
 /// Sees everything, and writes down what the ledger does not know.
 async fn fill(session: &mut Session, dry_run: bool) -> Result<Rebuilt, Stop> {
-    let listing = orphans::list(session).await;
-    let mut missing = listing.incomplete.clone();
+    let listing = listing::list(session).await;
+    let mut missing = listing.incomplete();
     let (lives, odd) = match blocks(session).await {
         Ok(found) => found,
         Err(why) => {
@@ -252,9 +253,10 @@ fn left_out(orphan: &Orphan) -> Left {
         OrphanReason::NodeIsUp | OrphanReason::NodeIsBooting => {
             format!("the ledger has it as gone: `azslurm-sync adopt {vm}` makes it the node's")
         }
-        OrphanReason::Superseded | OrphanReason::NobodyWaits | OrphanReason::TooYoung => {
-            "a pass deletes it".to_owned()
-        }
+        OrphanReason::Superseded
+        | OrphanReason::NobodyWaits
+        | OrphanReason::TooYoung
+        | OrphanReason::ListIsNotWhole => "a pass deletes it".to_owned(),
     };
     Left {
         name: vm.to_string(),

@@ -14,7 +14,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use azslurm_azure::VmRow;
 use azslurm_core::{Timestamp, config};
 use azslurm_ledger::{Holder, Ledger};
 use azslurm_program::exit::{Stop, chain_of};
@@ -22,10 +21,9 @@ use azslurm_program::{Session, now};
 use azslurm_slurm::Slurm;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::observe::{self, Observation};
-use crate::orphans::{self, Listing};
+use crate::listing::{self, Listing};
+use crate::observe::{self, Memory, Observation};
 use crate::pass::foresee;
 use crate::report::Report;
 
@@ -37,7 +35,7 @@ const RECORD: &str = "record.json";
 const CONFIG: &str = "azslurm.toml";
 /// slurmctld's words.
 const NODES: &str = "slurm-nodes.txt";
-/// Rows of Azure's list.
+/// Azure's list, source by source.
 const VMS: &str = "azure-vms.json";
 /// A copy of the ledger.
 const LEDGER: &str = "ledger.db";
@@ -81,8 +79,9 @@ struct Circumstances {
     alive: Vec<String>,
     /// Why slurmctld's nodes are not known, if so.
     slurm_unknown: Option<String>,
-    /// Why Azure's list is not complete, if so.
-    azure_incomplete: Vec<String>,
+    /// Whether slurmctld had run for long enough to be believed.
+    #[serde(default)]
+    slurm_memory: Memory,
 }
 
 /// What cannot be recorded or replayed.
@@ -123,7 +122,7 @@ pub async fn record(session: &mut Session, to: &RecordTo) -> Result<Recorded, St
     let dir = to.dir.as_path();
     make_empty(dir).map_err(Stop::cannot_start)?;
     // As a pass: Azure, then the ledger, then slurmctld.
-    let listing = orphans::list(session).await;
+    let listing = listing::list(session).await;
     let at = now();
     session.ledger.save_copy(&dir.join(LEDGER)).map_err(Stop::failed)?;
     let leases = session.ledger.leases().map_err(Stop::failed)?;
@@ -138,13 +137,15 @@ pub async fn record(session: &mut Session, to: &RecordTo) -> Result<Recorded, St
         at_text: at.to_string(),
         alive,
         slurm_unknown: nodes.as_ref().err().map(|error| chain_of(error)),
-        azure_incomplete: listing.incomplete,
+        slurm_memory: match nodes {
+            Ok(_) => observe::memory_of(session).await,
+            Err(_) => Memory::Young,
+        },
     };
-    let rows: Vec<Value> = listing.vms.values().map(VmRow::to_json).collect();
     let files = [
         (CONFIG, config_of(&session.config_path)?),
         (NODES, nodes.unwrap_or_default()),
-        (VMS, pretty(&rows)?),
+        (VMS, pretty(&listing)?),
         (RECORD, pretty(&circumstances)?),
     ];
     for (name, text) in files {
@@ -169,7 +170,7 @@ fn replayed(dir: &Path) -> Result<Report, Stop> {
         return Err(odd(&path, why));
     }
     let session = session_of(dir)?;
-    let listing = listing_of(dir, circumstances.azure_incomplete.clone())?;
+    let listing = listing_of(dir)?;
     let seen = seen_of(dir, &session, &circumstances)?;
     Ok(foresee(&session, &seen, listing))
 }
@@ -183,16 +184,9 @@ fn session_of(dir: &Path) -> Result<Session, Stop> {
     Ok(Session::of(config, path, ledger))
 }
 
-fn listing_of(dir: &Path, incomplete: Vec<String>) -> Result<Listing, Stop> {
+fn listing_of(dir: &Path) -> Result<Listing, Stop> {
     let (path, text) = read(dir, VMS)?;
-    let rows: Vec<Value> =
-        serde_json::from_str(&text).map_err(|error| odd(&path, error.to_string()))?;
-    let mut listing = Listing { incomplete, ..Listing::default() };
-    for row in &rows {
-        let row = VmRow::from_json(row).map_err(|why| odd(&path, why))?;
-        listing.vms.insert(row.name.to_ascii_lowercase(), row);
-    }
-    Ok(listing)
+    serde_json::from_str(&text).map_err(|error| odd(&path, error.to_string()))
 }
 
 fn seen_of(
@@ -202,6 +196,7 @@ fn seen_of(
 ) -> Result<Observation, Stop> {
     let mut seen = observe::look_up(session, circumstances.at).map_err(Stop::failed)?;
     seen.alive = circumstances.alive.iter().filter_map(|holder| holder.parse().ok()).collect();
+    seen.memory = circumstances.slurm_memory;
     seen.slurm = match &circumstances.slurm_unknown {
         Some(why) => Err(why.clone()),
         None => observe::by_name(Slurm::nodes_of_text(&read(dir, NODES)?.1)),

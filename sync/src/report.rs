@@ -36,6 +36,8 @@ pub struct Report {
     pub azure_unknown: Option<String>,
     /// What Azure did not list, and why: VMs of it that nobody knows are not found now.
     pub azure_incomplete: Vec<String>,
+    /// What was listed in another way than usual, and why.
+    pub azure_instead: Vec<String>,
     /// VMs with our tags that the ledger does not know, or takes for ended.
     pub orphans: Vec<Line>,
     /// Orphans that are to be deleted and are left to the next pass.
@@ -51,6 +53,44 @@ pub struct Report {
     pub passed_over: Vec<NodeName>,
     /// VMs and blocks whose work is not finished.
     pub left: usize,
+    /// Network cards and disks that VMs of ours left behind.
+    pub leftovers: Vec<Left>,
+    /// What was asked.
+    pub calls: Calls,
+}
+
+/// A network card or a disk that a VM left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Which of the two.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+    /// The VM that it was made with.
+    pub vm: VmName,
+    /// What is done.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How often others were asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Calls {
+    /// Requests to Resource Manager and Resource Graph.
+    pub azure: u64,
+    /// Runs of `scontrol`.
+    pub slurm: u64,
+}
+
+impl Calls {
+    /// How often since then.
+    pub(crate) fn since(self, before: Calls) -> Calls {
+        Calls {
+            azure: self.azure.saturating_sub(before.azure),
+            slurm: self.slurm.saturating_sub(before.slurm),
+        }
+    }
 }
 
 impl Report {
@@ -77,9 +117,15 @@ impl Report {
         for why in &self.azure_incomplete {
             text += &format!("not all VMs are known: {why}\n");
         }
+        for why in &self.azure_instead {
+            text += &format!("{why}\n");
+        }
         for Line { node, vm, action, reason, .. } in &self.orphans {
             let vm = vm.as_ref().map_or("-", VmName::as_str);
             text += &format!("{node:16} {vm:26} not in the ledger: {action}: {reason}\n");
+        }
+        for Left { what, name, vm, action, reason } in &self.leftovers {
+            text += &format!("{what} {name} of {vm}: {action}: {reason}\n");
         }
         if self.orphans_left > 0 {
             text += &format!(
@@ -104,11 +150,13 @@ impl Report {
         text += &format!(
             "{head}: {} nodes, {} VMs, {} decisions; accepted {accepted}, running {running}, \
              failed {failed}, begun again {moved}, deleting {deleting}, gone {gone}, \
-             not deleted {undeleted}; {} unfinished\n",
+             not deleted {undeleted}; {} unfinished; {} calls to Azure, {} to slurmctld\n",
             self.nodes,
             self.vms,
             self.lines.len(),
             self.left,
+            self.calls.azure,
+            self.calls.slurm,
         );
         text
     }

@@ -10,8 +10,8 @@ use azslurm_program::{Session, now};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use crate::listing::{self, Listing};
 use crate::observe::{self, Observation};
-use crate::orphans::{self, Listing};
 use crate::table::age;
 
 /// A person who looks waits so long for one source. slurmctld tells ten thousand nodes within two
@@ -131,11 +131,14 @@ pub(crate) async fn list(session: &mut Session, is_wanted: bool) -> (Listing, Op
     if !is_wanted {
         return (Listing::default(), None);
     }
-    let listing = timeout(LOOK_MAX, orphans::list(session)).await.unwrap_or_else(|_elapsed| {
-        let why = format!("azure: no answer within {} s", LOOK_MAX.as_secs());
-        Listing { incomplete: vec![why], ..Listing::default() }
-    });
-    let unknown = some(&listing.incomplete);
+    let listing = match timeout(LOOK_MAX, listing::list(session)).await {
+        Ok(listing) => listing,
+        Err(_elapsed) => {
+            let why = format!("no answer within {} s", LOOK_MAX.as_secs());
+            Listing::unknown(&session.config, why)
+        }
+    };
+    let unknown = some(&listing.incomplete());
     let age_seconds = unknown.is_none().then_some(0);
     (listing, Some(Source { name: "azure", age_seconds, unknown }))
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use azslurm_azure::{VmPower, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptState};
 use azslurm_core::decide::SlurmView;
+use azslurm_core::listing::LISTED_AFTER;
 use azslurm_core::{NodeName, Timestamp, VmName};
 use azslurm_program::Session;
 use azslurm_program::exit::Stop;
@@ -13,9 +14,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::only;
+use crate::listing::{Listed, Listing};
 use crate::nodes::state_of;
 use crate::observe::Observation;
-use crate::orphans::{LISTED_AFTER, Listing};
 use crate::sources::{self, Source};
 use crate::table::{age, cell, table};
 
@@ -155,8 +156,7 @@ fn difference(
     match attempt.state {
         AttemptState::Running if is_released => Some(Difference::Deallocated),
         AttemptState::Accepted | AttemptState::Running => {
-            let is_missing = found.is_none() && listing.incomplete.is_empty() && is_settled;
-            is_missing.then_some(Difference::OnlyInLedger)
+            (listing.says(attempt) == Listed::Lacking).then_some(Difference::OnlyInLedger)
         }
         // It may or may not be there.
         AttemptState::Intended | AttemptState::DeleteIntended | AttemptState::Deleting => None,
@@ -169,7 +169,7 @@ fn difference(
 fn row_of(attempt: &Attempt, seen: &Observation, listing: Option<&Listing>) -> Row {
     let is = &attempt.is;
     let key = is.vm.as_str().to_ascii_lowercase();
-    let found = listing.and_then(|listing| listing.vms.get(&key));
+    let found = listing.and_then(|listing| listing.row(&key));
     let says = attempt.says.as_ref().map(|says| format!("{}: {}", says.code, says.text));
     let is_ended = attempt.state.is_ended();
     Row {
@@ -206,9 +206,10 @@ fn strangers(seen: &Observation, listing: &Listing, only: Option<&BTreeSet<NodeN
     let is_wanted = |row: &VmRow| {
         only.is_none_or(|only| row.node.as_ref().is_some_and(|node| only.contains(node)))
     };
-    let strange =
-        listing.vms.iter().filter(|(name, row)| !known.contains_key(*name) && is_wanted(row));
-    strange.map(|(_, row)| stranger(seen, row)).collect()
+    let rows = listing.rows().map(|(_, row)| row);
+    let is_strange =
+        |row: &&VmRow| !known.contains_key(&row.name.to_ascii_lowercase()) && is_wanted(row);
+    rows.filter(is_strange).map(|row| stranger(seen, row)).collect()
 }
 
 fn stranger(seen: &Observation, row: &VmRow) -> Row {
@@ -286,7 +287,10 @@ mod tests {
     use azslurm_ledger::{Holder, LeaseAsk, Ledger, LedgerError, Take};
     use serde_json::json;
 
+    use azslurm_core::listing::{Extent, Way};
+
     use super::*;
+    use crate::listing::Source as OfAzure;
 
     const VM: &str = "n1-0abcdefg";
 
@@ -330,18 +334,25 @@ mod tests {
 
     fn row(power: &str) -> VmRow {
         let id = format!("/subscriptions/s/resourceGroups/g/providers/m/virtualMachines/{VM}");
-        VmRow::from_json(&json!({ "id": id, "power": format!("PowerState/{power}") })).unwrap()
+        let row = json!({ "id": id, "name": VM, "tags": {}, "zones": [],
+            "provisioning_state": "Succeeded", "power": power });
+        serde_json::from_value(row).unwrap()
     }
 
     #[test]
     fn a_vm_differs_only_where_the_list_may_be_believed() {
         let at = Timestamp::from_millis(1_795_225_985_000);
         let later = at.plus(LISTED_AFTER);
-        let whole = Listing::default();
-        let part = Listing { incomplete: vec!["HTTP 503".to_owned()], ..Listing::default() };
-        let of = |state: AttemptState, listing: &Listing, (found, now): (Option<&str>, _)| {
+        let (whole, part) = (Extent::Whole, Extent::Part("HTTP 503".to_owned()));
+        let of = |state: AttemptState, extent: &Extent, (found, now): (Option<&str>, Timestamp)| {
+            let listed_at = now.plus(Duration::from_millis(1));
+            let (sites, extent) = (vec!["west".parse().unwrap()], extent.clone());
             let row = found.map(row);
-            difference(&Attempt { state, ..attempt(at) }, (listing, row.as_ref()), now)
+            let vms = row.iter().map(|row| (VM.to_owned(), row.clone())).collect();
+            let way = Way::Graph;
+            let source = OfAzure { sites, way, at: listed_at, extent, graph_out: None, vms };
+            let listing = Listing { sources: vec![source] };
+            difference(&Attempt { state, ..attempt(at) }, (&listing, row.as_ref()), now)
         };
         use AttemptState as S;
         use Difference as D;

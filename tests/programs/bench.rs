@@ -44,11 +44,19 @@ pub struct Bench {
 
 impl Bench {
     pub fn start() -> Bench {
+        Bench::start_in("")
+    }
+
+    /// With what the emulator's config file says beside the defaults.
+    pub fn start_in(azure: &str) -> Bench {
         let dir = tempfile::Builder::new().prefix("azslurm-programs-").tempdir().unwrap();
         let ready = dir.path().join("ready.json");
+        fs::write(dir.path().join("azure.toml"), azure).unwrap();
         let process = Command::new(program("azslurm-arm-emulator"))
             .args(["--listen", "127.0.0.1:0", "--die-with-parent", "--ready-file"])
             .arg(&ready)
+            .arg("--config")
+            .arg(dir.path().join("azure.toml"))
             .arg("--ca-file")
             .arg(dir.path().join("ca.pem"))
             .stdout(Stdio::null())
@@ -120,9 +128,11 @@ ssh_public_key = "{KEY}"
         let bin = self.dir.path().join("bin");
         fs::create_dir_all(&bin).unwrap();
         fs::write(bin.join("nodes"), nodes).unwrap();
-        fs::write(bin.join("config"), "").unwrap();
+        let config = "BOOT_TIME               = 2026-01-01T00:00:00\n";
+        fs::write(bin.join("config"), config).unwrap();
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in\n*'show nodes'*) exec /bin/cat '{0}/nodes' ;;\n\
+            "#!/bin/sh\necho \"$*\" >>'{0}/log'\ncase \"$*\" in\n\
+             *'show nodes'*) exec /bin/cat '{0}/nodes' ;;\n\
              *'show config'*) exec /bin/cat '{0}/config' ;;\nesac\n\
              echo 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2\nexit 1\n",
             bin.display()
@@ -142,7 +152,8 @@ ssh_public_key = "{KEY}"
         let line = |(node, state): &(&str, &str)| format!("NodeName={node} State={state}\n");
         fs::write(bin.join("nodes"), nodes.iter().map(line).collect::<String>()).unwrap();
         let script = "#!/bin/sh\ncase \"$*\" in *nodes*) cat \"${0%/*}/nodes\";; \
-            *jobs*) echo No jobs in the system;; esac\n";
+            *jobs*) echo No jobs in the system;; \
+            *config*) echo BOOT_TIME = 2026-01-01T00:00:00;; esac\n";
         fs::write(bin.join("scontrol"), script).unwrap();
         fs::set_permissions(bin.join("scontrol"), Permissions::from_mode(0o755)).unwrap();
         let text = fs::read_to_string(self.config_path()).unwrap();
@@ -235,7 +246,7 @@ impl Drop for Bench {
     }
 }
 
-const SUBNET: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/\
+pub const SUBNET: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/\
     providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute";
 
 /// Drivers that still work with this config: they would wait for Azure long after a test that

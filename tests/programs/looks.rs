@@ -103,8 +103,11 @@ fn whoever_looks_while_nobody_answers_is_told_so_and_waits_a_bounded_time() {
     let text = fs::read_to_string(bench.config_path()).unwrap();
     let arm = bench.emulator.endpoints().resource_graph.clone();
     // Nothing listens on port 1.
-    let graph = format!("resource_graph = \"{arm}\"");
-    bench.write_config(&text.replace(&graph, "resource_graph = \"http://127.0.0.1:1\""));
+    let text = ["resource_graph", "resource_manager"].iter().fold(text, |text, key| {
+        let there = format!("{key} = \"{arm}\"");
+        text.replace(&there, &format!("{key} = \"http://127.0.0.1:1\""))
+    });
+    bench.write_config(&text);
     let hangs = "#!/bin/sh\nexec /bin/sleep 600\n";
     fs::write(bench.dir.path().join("bin/scontrol"), hangs).unwrap();
     for words in [&["status"][..], &["vms", "--azure"]] {

@@ -105,7 +105,7 @@ fn what_is_not_seen_whole_or_is_worked_on_is_refused_and_nothing_is_changed() {
     lose_ledger(&bench);
     refused(&bench, &["rebuild"], 1, &["not everything can be seen", "slurmctld: "]);
     bench.slurmctld_says(&[("n1", UP)]);
-    for (path, named) in [("Microsoft.ResourceGraph", "azure ("), ("availabilitySets", "sets")] {
+    for (path, named) in [("/providers/", "azure ("), ("availabilitySets", "sets")] {
         bench
             .emulator
             .add_fault(&json!({

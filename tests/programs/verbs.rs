@@ -24,7 +24,7 @@ fn bench() -> Bench {
 }
 
 /// All rows of all tables.
-fn dump(bench: &Bench) -> Vec<String> {
+pub fn dump(bench: &Bench) -> Vec<String> {
     let ledger = rusqlite::Connection::open(bench.ledger_path()).unwrap();
     let list = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
     let mut tables = ledger.prepare(list).unwrap();

@@ -33,6 +33,8 @@ pub enum Operation {
     Delete,
     /// Deletes a placement group.
     DeleteGroup,
+    /// Deletes a NIC or a disk.
+    DeletePart,
     /// Reads one VM.
     Get,
     /// Reads a page of a list of compute's.
@@ -43,18 +45,21 @@ pub enum Operation {
     Poll,
     /// Queries Resource Graph.
     Query,
+    /// Reads a page of the activity log.
+    ReadLog,
 }
 
 impl Operation {
     fn door(self) -> Door {
         match self {
             Operation::Put | Operation::PutGroup => Door::Writes,
-            Operation::Delete | Operation::DeleteGroup => Door::Deletes,
+            Operation::Delete | Operation::DeleteGroup | Operation::DeletePart => Door::Deletes,
             Operation::Get
             | Operation::List
             | Operation::ListNetwork
             | Operation::Poll
-            | Operation::Query => Door::Reads,
+            | Operation::Query
+            | Operation::ReadLog => Door::Reads,
         }
     }
 
@@ -68,6 +73,7 @@ impl Operation {
             Operation::List => Some(Provider::HighCostGet),
             Operation::ListNetwork => Some(Provider::NetworkReads),
             Operation::Poll => Some(Provider::GetOperation),
+            Operation::DeletePart | Operation::ReadLog => Some(Provider::Others),
             Operation::Query => None,
         }
     }
@@ -101,6 +107,8 @@ pub enum Provider {
     PutDeletePpg,
     /// Reads of the network's.
     NetworkReads,
+    /// All others together: no limit of theirs is near what we ask of them.
+    Others,
 }
 
 /// A bucket of Azure's.
@@ -159,7 +167,7 @@ impl Door {
 }
 
 impl Provider {
-    const ALL: [Provider; 7] = [
+    const ALL: [Provider; 8] = [
         Provider::PutVm,
         Provider::DeleteVm,
         Provider::LowCostGet,
@@ -167,6 +175,7 @@ impl Provider {
         Provider::GetOperation,
         Provider::PutDeletePpg,
         Provider::NetworkReads,
+        Provider::Others,
     ];
 
     /// How the names of compute's limits begin (FACTS §3.2).
@@ -179,6 +188,7 @@ impl Provider {
             Provider::GetOperation => "GetOperation",
             Provider::PutDeletePpg => "PutDeletePPG",
             Provider::NetworkReads => "NetworkReads",
+            Provider::Others => "Others",
         }
     }
 }
@@ -197,7 +207,7 @@ impl Bucket {
                 Provider::HighCostGet => Size::HIGH_COST_GET,
                 Provider::GetOperation => Size::GET_OPERATION,
                 Provider::PutDeletePpg => Size::PUT_DELETE_PPG,
-                Provider::NetworkReads => Size::NETWORK_READS,
+                Provider::NetworkReads | Provider::Others => Size::NETWORK_READS,
             },
             Bucket::Graph => Size::GRAPH,
         }
@@ -339,7 +349,7 @@ impl Buckets {
 mod tests {
     use super::*;
 
-    const OPERATIONS: [Operation; 7] = [
+    const OPERATIONS: [Operation; 9] = [
         Operation::Put,
         Operation::Delete,
         Operation::Get,
@@ -347,6 +357,8 @@ mod tests {
         Operation::ListNetwork,
         Operation::Poll,
         Operation::Query,
+        Operation::DeletePart,
+        Operation::ReadLog,
     ];
 
     fn put() -> Buckets {

@@ -123,10 +123,12 @@ impl Call {
     fn method(&self) -> Method {
         match self.operation {
             Operation::Put | Operation::PutGroup => Method::PUT,
-            Operation::Delete | Operation::DeleteGroup => Method::DELETE,
-            Operation::Get | Operation::List | Operation::ListNetwork | Operation::Poll => {
-                Method::GET
-            }
+            Operation::Delete | Operation::DeleteGroup | Operation::DeletePart => Method::DELETE,
+            Operation::Get
+            | Operation::List
+            | Operation::ListNetwork
+            | Operation::Poll
+            | Operation::ReadLog => Method::GET,
             Operation::Query => Method::POST,
         }
     }
@@ -134,14 +136,17 @@ impl Call {
     /// Whether it changes something in Azure.
     fn is_write(&self) -> bool {
         match self.operation {
-            Operation::Put | Operation::PutGroup | Operation::Delete | Operation::DeleteGroup => {
-                true
-            }
+            Operation::Put
+            | Operation::PutGroup
+            | Operation::Delete
+            | Operation::DeleteGroup
+            | Operation::DeletePart => true,
             Operation::Get
             | Operation::List
             | Operation::ListNetwork
             | Operation::Poll
-            | Operation::Query => false,
+            | Operation::Query
+            | Operation::ReadLog => false,
         }
     }
 
@@ -341,10 +346,12 @@ impl Client {
     fn count(&self, call: &Call) {
         let counter = match call.operation {
             Operation::Put | Operation::PutGroup => &self.sent.put,
-            Operation::Delete | Operation::DeleteGroup => &self.sent.delete,
-            Operation::Get | Operation::List | Operation::ListNetwork | Operation::Poll => {
-                &self.sent.get
-            }
+            Operation::Delete | Operation::DeleteGroup | Operation::DeletePart => &self.sent.delete,
+            Operation::Get
+            | Operation::List
+            | Operation::ListNetwork
+            | Operation::Poll
+            | Operation::ReadLog => &self.sent.get,
             Operation::Query => &self.sent.post,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -475,7 +482,7 @@ impl Story {
 /// Whether an answer says what became of a write: a success does, and so does a no if nothing was
 /// sent before it that may have been done. That a VM is absent settles its deletion.
 fn is_settled(call: &Call, raw: &Raw, story: &Story) -> bool {
-    let is_gone =
-        raw.status == 404 && [Operation::Delete, Operation::DeleteGroup].contains(&call.operation);
+    let is_delete = call.method() == Method::DELETE;
+    let is_gone = raw.status == 404 && is_delete;
     (200..300).contains(&raw.status) || is_gone || story.unsettled.is_none()
 }

@@ -6,10 +6,13 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A resource id,
 /// `/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/virtualMachines/n1-…`, as Azure
 /// spelled it. Equality, order and hash ignore case.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ResourceId {
     text: String,
     lower: String,
@@ -82,6 +85,20 @@ impl FromStr for ResourceId {
             return Err(ResourceIdError { found: text.chars().take(200).collect() });
         }
         Ok(Self { text: text.to_owned(), lower: text.to_ascii_lowercase() })
+    }
+}
+
+impl TryFrom<String> for ResourceId {
+    type Error = ResourceIdError;
+
+    fn try_from(text: String) -> Result<Self, ResourceIdError> {
+        text.parse()
+    }
+}
+
+impl From<ResourceId> for String {
+    fn from(id: ResourceId) -> String {
+        id.text
     }
 }
 

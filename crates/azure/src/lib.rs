@@ -2,7 +2,7 @@
 //! of Slurm.
 //!
 //! ```text
-//! Arm (arm.rs, list.rs, placement.rs, facts.rs, probe.rs)
+//! Arm (arm.rs, list.rs, graph.rs, placement.rs, parts.rs, facts.rs, probe.rs)
 //!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!  │                           │ gate.rs, bucket.rs: who may send now
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
@@ -16,6 +16,7 @@
 //! never the listing. This crate must never know a Slurm word, decide what is to be done, or keep
 //! anything beyond the process.
 
+mod activity;
 mod answer;
 mod arm;
 mod body;
@@ -27,11 +28,13 @@ mod dns;
 mod error;
 mod facts;
 mod gate;
+mod graph;
 mod header;
 mod id;
 mod imds;
 mod list;
 mod page;
+mod parts;
 mod placement;
 mod probe;
 mod random;
@@ -43,6 +46,7 @@ mod token;
 mod transport;
 mod vm;
 
+pub use activity::Activity;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
 pub use arm::{Arm, Place};
 pub use body::{body_hash, body_of};
@@ -55,7 +59,7 @@ pub use imds::{Imds, ImdsError};
 pub use placement::{GroupSpec, SetSpec, group_id, set_id, vm_id};
 pub use probe::Probe;
 pub use scheduled::Scheduled;
-pub use vm::{Leftover, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
+pub use vm::{Leftover, PartKind, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small
 /// enough for a log line and a ledger row.

@@ -182,7 +182,8 @@ impl Arm {
         .await
     }
 
-    async fn delete(&self, call: &Call) -> Result<Reply<()>, AzureError> {
+    /// Deletes what is no VM; what is absent is deleted already.
+    pub(crate) async fn delete(&self, call: &Call) -> Result<Reply<()>, AzureError> {
         let reply = self
             .reply(call, |raw| match raw.status {
                 202 => Ok(Ok(self.named_operation(raw))),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::refusal::{innermost, one_line};
 use crate::vm::Marks;
-use crate::{Leftover, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus};
+use crate::{Activity, Leftover, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus};
 
 /// A VM of Resource Manager, with or without its instance view.
 pub fn vm(value: &Value) -> Result<Vm, String> {
@@ -81,12 +81,24 @@ pub fn placement(value: &Value) -> Result<Leftover, String> {
     leftover(value, "/managedBy")
 }
 
+/// A row of our query for NICs and disks without a VM.
+pub fn leftover_row(value: &Value) -> Result<Leftover, String> {
+    let mut found = leftover(value, "/vm")?;
+    found.managed_by = found.managed_by.or_else(|| text(value, "/managedBy"));
+    found.disk_state = text(value, "/state");
+    found.time_created = text(value, "/created").and_then(|time| timestamp(&time));
+    Ok(found)
+}
+
 fn leftover(value: &Value, managed_by: &str) -> Result<Leftover, String> {
     let id = id(value)?;
+    let shared = texts(value.pointer("/managedByExtended")).into_iter().next();
     Ok(Leftover {
+        disk_state: text(value, "/properties/diskState"),
+        time_created: text(value, "/properties/timeCreated").and_then(|time| timestamp(&time)),
         name: text(value, "/name").unwrap_or_else(|| id.name().to_owned()),
         tags: tags(value),
-        managed_by: text(value, managed_by),
+        managed_by: text(value, managed_by).or(shared),
         id,
     })
 }
@@ -156,6 +168,22 @@ fn capability<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
         found.is_some_and(|found| found.eq_ignore_ascii_case(name))
     };
     list.iter().find(is_it)?.get("value")?.as_str()
+}
+
+/// An entry of the activity log.
+pub fn activity(value: &Value) -> Result<Activity, String> {
+    let resource = text(value, "/resourceId").ok_or("an entry without a resourceId")?;
+    let at = text(value, "/eventTimestamp").and_then(|time| timestamp(&time));
+    let sub_status = text(value, "/subStatus/value");
+    Ok(Activity {
+        resource: resource.parse().map_err(|error: crate::ResourceIdError| error.to_string())?,
+        operation: text(value, "/operationName/value").unwrap_or_default(),
+        status: text(value, "/status/value").unwrap_or_default(),
+        at: at.ok_or("an entry without a time")?,
+        text: one_line(&text(value, "/description").or(sub_status).unwrap_or_default()),
+        caller: text(value, "/caller"),
+        correlation_id: text(value, "/correlationId"),
+    })
 }
 
 /// How an operation stands, as its body tells: an operation's own `status`, else the

@@ -14,6 +14,8 @@ const DISK_VERSION: &str = "2024-03-02";
 const GROUP_VERSION: &str = "2021-04-01";
 /// Resource Graph (FACTS §8).
 const GRAPH_VERSION: &str = "2022-10-01";
+/// The activity log; the version that has been there since 2015.
+const ACTIVITY_VERSION: &str = "2015-04-01";
 /// The list of sizes has versions of its own (FACTS §10).
 const SKUS_VERSION: &str = "2021-07-01";
 /// The longest name of an availability set or placement group, in characters (FACTS §1.1).
@@ -89,9 +91,28 @@ impl Routes {
         Ok(with_version(extend(&self.resource_manager, &path)?, version))
     }
 
+    /// The run-time status of all VMs of a subscription.
+    pub fn vm_statuses(&self, subscription: &str) -> Result<Url, AzureError> {
+        let path =
+            ["subscriptions", subscription, "providers", "Microsoft.Compute", "virtualMachines"];
+        let mut url = with_version(extend(&self.resource_manager, &path)?, COMPUTE_VERSION);
+        url.query_pairs_mut().append_pair("statusOnly", "true");
+        Ok(url)
+    }
+
+    /// One resource of a kind in a group, by its name.
+    pub fn one(
+        &self,
+        kind: Kind,
+        (subscription, group): (&str, &str),
+        name: &str,
+    ) -> Result<Url, AzureError> {
+        extend(&self.list(kind, subscription, group)?, &[name])
+    }
+
     /// One VM.
     pub fn vm(&self, subscription: &str, group: &str, vm: &str) -> Result<Url, AzureError> {
-        extend(&self.list(Kind::Vm, subscription, group)?, &[vm])
+        self.one(Kind::Vm, (subscription, group), vm)
     }
 
     /// One availability set or placement group. Its name is checked: it is made of other names, and
@@ -148,6 +169,33 @@ impl Routes {
     pub fn network(&self, id: &str) -> Result<Url, AzureError> {
         let path: Vec<&str> = id.split('/').filter(|part| !part.is_empty()).collect();
         Ok(with_version(extend(&self.resource_manager, &path)?, NETWORK_VERSION))
+    }
+
+    /// The activity log of a resource group in a span of time (RFC 3339, UTC).
+    pub fn activity(
+        &self,
+        subscription: &str,
+        group: &str,
+        (from, until): (&str, &str),
+    ) -> Result<Url, AzureError> {
+        let path = [
+            "subscriptions",
+            subscription,
+            "providers",
+            "Microsoft.Insights",
+            "eventtypes",
+            "management",
+            "values",
+        ];
+        let mut url = extend(&self.resource_manager, &path)?;
+        // As in `skus`: a space must not become `+`.
+        let group = group.replace('\'', "''");
+        let filter = format!(
+            "eventTimestamp ge '{from}' and eventTimestamp le '{until}' \
+             and resourceGroupName eq '{group}'"
+        );
+        url.set_query(Some(&format!("api-version={ACTIVITY_VERSION}&$filter={filter}")));
+        Ok(url)
     }
 
     /// The Resource Graph query.

@@ -9,9 +9,9 @@ use std::str::FromStr;
 use azslurm_core::vm::{TAG_ATTEMPT, TAG_CLUSTER, TAG_NODE, TAG_NODESET};
 use azslurm_core::{AttemptId, ClusterName, NodeName, NodesetName, Timestamp};
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use crate::{ResourceId, read};
+use crate::ResourceId;
 
 macro_rules! open_enum {
     (
@@ -19,7 +19,8 @@ macro_rules! open_enum {
         $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(from = "String", into = "String")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
             /// A word that we do not know, as Azure spelled it; empty if there was none.
@@ -44,6 +45,19 @@ macro_rules! open_enum {
                     return Ok($name::$variant);
                 })*
                 Ok($name::Other(word.to_owned()))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(word: String) -> Self {
+                let Ok(known) = word.parse();
+                known
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(known: $name) -> String {
+                known.word().to_owned()
             }
         }
 
@@ -188,7 +202,7 @@ pub struct Vm {
 
 /// A VM as Resource Graph shows it: up to about a minute old, and absence proves nothing (FACTS
 /// §8).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmRow {
     /// Resource id.
     pub id: ResourceId,
@@ -220,39 +234,59 @@ pub struct VmRow {
     pub time_created: Option<Timestamp>,
 }
 
-impl VmRow {
-    /// As a row of Resource Graph, for [`VmRow::from_json`].
-    pub fn to_json(&self) -> Value {
-        json!({
-            "id": self.id.as_str(),
-            "name": self.name,
-            "tags": self.tags,
-            "location": self.location,
-            "resourceGroup": self.resource_group,
-            "zones": self.zones,
-            "vmSize": self.sku,
-            "prov": self.provisioning_state.word(),
-            "power": self.power.as_ref().map(|power| format!("PowerState/{power}")),
-            "created": self.time_created.and_then(created),
-        })
-    }
-
-    /// Reads a row of Resource Graph, or what [`VmRow::to_json`] wrote.
-    ///
-    /// # Errors
-    /// It has no id.
-    pub fn from_json(row: &Value) -> Result<VmRow, String> {
-        read::row(row)
+impl From<Vm> for VmRow {
+    /// What a list of Resource Manager showed, as Resource Graph would have.
+    fn from(vm: Vm) -> VmRow {
+        VmRow {
+            resource_group: vm.id.resource_group().map(str::to_owned),
+            id: vm.id,
+            name: vm.name,
+            cluster: vm.cluster,
+            node: vm.node,
+            attempt: vm.attempt,
+            nodeset: vm.nodeset,
+            tags: vm.tags,
+            location: vm.location,
+            zones: vm.zones,
+            sku: vm.sku,
+            provisioning_state: vm.provisioning_state,
+            power: vm.power,
+            time_created: vm.time_created,
+        }
     }
 }
 
-/// To the millisecond: what is read again must be the same.
-fn created(at: Timestamp) -> Option<String> {
-    jiff::Timestamp::from_millisecond(at.as_millis()).ok().map(|at| at.to_string())
+/// What a VM has beside itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PartKind {
+    /// Microsoft.Network/networkInterfaces
+    Nic,
+    /// Microsoft.Compute/disks
+    Disk,
+}
+
+impl PartKind {
+    /// By its id; `None` for anything else.
+    pub fn of(id: &ResourceId) -> Option<PartKind> {
+        match id.kind().as_deref() {
+            Some("microsoft.network/networkinterfaces") => Some(PartKind::Nic),
+            Some("microsoft.compute/disks") => Some(PartKind::Disk),
+            Some(_) | None => None,
+        }
+    }
+}
+
+impl fmt::Display for PartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PartKind::Nic => "network card",
+            PartKind::Disk => "disk",
+        })
+    }
 }
 
 /// A NIC or disk that exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
     /// Resource id.
     pub id: ResourceId,
@@ -262,29 +296,37 @@ pub struct Leftover {
     pub tags: BTreeMap<String, String>,
     /// Resource id of the VM that has it, if one does.
     pub managed_by: Option<String>,
+    /// `diskState` of a disk: `Unattached`, `Attached`, `Reserved` …
+    pub disk_state: Option<String>,
+    /// When Azure made it; of NICs it does not say so.
+    pub time_created: Option<Timestamp>,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::read;
 
     #[test]
     fn a_row_that_is_written_and_read_again_is_the_same_row() {
         let id = "/subscriptions/s/resourceGroups/RG/providers/Microsoft.Compute\
                   /virtualMachines/n1-0abcdefg";
-        let bare = VmRow::from_json(&json!({ "id": id })).unwrap();
-        let full = VmRow::from_json(&json!({
+        let bare = read::row(&json!({ "id": id })).unwrap();
+        let full = read::row(&json!({
             "id": id, "name": "n1-0abcdefg", "location": "westeurope", "resourceGroup": "rg",
             "tags": { "azslurm-cluster": "c", "azslurm-node": "n1", "mine": "x" },
-            "zones": ["2"], "vmSize": "Standard_D4s_v5", "prov": "Succeeded",
+            "zones": ["2"], "vmSize": "Standard_D4s_v5", "prov": "Odd",
             "power": "PowerState/deallocated", "created": "2026-11-21T01:53:05.123Z",
         }))
         .unwrap();
         assert_eq!(full.power, Some(VmPower::Deallocated));
         assert_eq!(full.time_created.map(|at| at.as_millis() % 1000), Some(123));
         for row in [bare, full] {
-            assert_eq!(VmRow::from_json(&row.to_json()).unwrap(), row);
+            let text = serde_json::to_string(&row).unwrap();
+            assert_eq!(serde_json::from_str::<VmRow>(&text).unwrap(), row);
         }
-        assert!(VmRow::from_json(&json!({ "name": "n1" })).is_err());
+        assert!(serde_json::from_str::<VmRow>(r#"{"id": "n1"}"#).is_err());
     }
 }

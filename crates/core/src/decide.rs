@@ -505,6 +505,7 @@ pub fn matrix() -> String {
     }
     lines.extend(crate::orphan::matrix());
     lines.extend(crate::boot::matrix());
+    lines.extend(crate::leftover::matrix());
     lines.push(String::new());
     lines.join("\n")
 }

@@ -20,6 +20,8 @@ pub mod gang;
 pub mod hold;
 pub mod hostlist;
 pub mod infiniband;
+pub mod leftover;
+pub mod listing;
 pub mod name;
 pub mod node;
 pub mod orphan;
@@ -28,6 +30,7 @@ pub mod rhythm;
 pub mod secret;
 pub mod time;
 pub mod vm;
+mod young;
 
 pub use name::{
     AttemptId, ClusterName, JobId, NodeName, NodesetName, PartitionName, SiteName, VmName,

@@ -172,8 +172,23 @@ const ATTEMPT_EPOCH_MILLIS: i64 = 1_704_067_200_000;
 
 /// One try to make a VM for a node: milliseconds since 2024 in base 36, eight digits. It grows with
 /// time, so that it never repeats for a node, also after the ledger was lost.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AttemptId(u64);
+
+impl TryFrom<String> for AttemptId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<AttemptId> for String {
+    fn from(attempt: AttemptId) -> String {
+        attempt.to_string()
+    }
+}
 
 impl AttemptId {
     /// The attempt that begins `now`, after `last` (the highest attempt known for the node, if

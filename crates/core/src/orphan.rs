@@ -42,18 +42,40 @@ pub enum OrphanReason {
     NobodyWaits,
     /// Azure made it a moment ago: the next pass decides.
     TooYoung,
+    /// The list that shows it is not whole, or has shrunk: nothing is deleted for it.
+    ListIsNotWhole,
 }
 
-/// Decides about one orphan. `is_young`: Azure made it a moment ago.
+/// How well an orphan is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OrphanSight {
+    /// Azure made it a moment ago: whoever makes it has some time to say so.
+    Young,
+    /// In a list that is not whole: something is wrong, and it is not known what.
+    InPart,
+    /// Clearly.
+    Clear,
+}
+
+impl OrphanSight {
+    /// Every sight.
+    pub const ALL: [OrphanSight; 3] = [OrphanSight::Young, OrphanSight::InPart, OrphanSight::Clear];
+}
+
+/// Decides about one orphan.
 pub fn decide_orphan(
     slurm: SlurmView,
     lease: LeaseView,
     standing: Standing,
-    is_young: bool,
+    sight: OrphanSight,
 ) -> (OrphanAction, OrphanReason) {
     use OrphanAction as A;
     use OrphanReason as R;
-    let delete = |reason| if is_young { (A::Leave, R::TooYoung) } else { (A::Delete, reason) };
+    let delete = |reason| match sight {
+        OrphanSight::Young => (A::Leave, R::TooYoung),
+        OrphanSight::InPart => (A::Leave, R::ListIsNotWhole),
+        OrphanSight::Clear => (A::Delete, reason),
+    };
     match lease {
         LeaseView::Held => return (A::Leave, R::HolderIsAlive),
         LeaseView::Free => {}
@@ -88,25 +110,27 @@ pub fn decide_orphan(
     }
 }
 
-type Cell = (SlurmView, LeaseView, Standing, bool);
+type Cell = (SlurmView, LeaseView, Standing, OrphanSight);
 
 fn cells() -> impl Iterator<Item = Cell> {
     let slurm = SlurmView::ALL.into_iter();
     let lease = |slurm| [LeaseView::Free, LeaseView::Held].map(|lease| (slurm, lease));
     let standing = |(slurm, lease)| Standing::ALL.map(|standing| (slurm, lease, standing));
-    let young = |(slurm, lease, standing)| [false, true].map(|is| (slurm, lease, standing, is));
-    slurm.flat_map(lease).flat_map(standing).flat_map(young)
+    let sight =
+        |(slurm, lease, standing)| OrphanSight::ALL.map(|sight| (slurm, lease, standing, sight));
+    slurm.flat_map(lease).flat_map(standing).flat_map(sight)
 }
 
 /// The matrix as text.
 pub(crate) fn matrix() -> Vec<String> {
-    let line = |(slurm, lease, standing, is_young): Cell| {
-        let (action, reason) = decide_orphan(slurm, lease, standing, is_young);
+    let line = |(slurm, lease, standing, sight): Cell| {
+        let (action, reason) = decide_orphan(slurm, lease, standing, sight);
         let (slurm, lease) = (format!("{slurm:?}"), format!("{lease:?}"));
         let (standing, action) = (format!("{standing:?}"), format!("{action:?}"));
-        format!("{slurm:20} {lease:5} {standing:8} {is_young:5} {action:9} {reason:?}")
+        let sight = format!("{sight:?}");
+        format!("{slurm:20} {lease:5} {standing:8} {sight:6} {action:9} {reason:?}")
     };
-    let head = "\nslurm                lease node     young orphan    reason".to_owned();
+    let head = "\nslurm                lease node     sight  orphan    reason".to_owned();
     [head].into_iter().chain(cells().map(line)).collect()
 }
 
@@ -116,8 +140,8 @@ mod tests {
 
     #[test]
     fn an_orphan_is_deleted_only_where_slurmctld_does_not_want_its_node_or_has_another_vm() {
-        for (slurm, lease, standing, is_young) in cells() {
-            let (action, _) = decide_orphan(slurm, lease, standing, is_young);
+        for (slurm, lease, standing, sight) in cells() {
+            let (action, _) = decide_orphan(slurm, lease, standing, sight);
             let may = match slurm {
                 SlurmView::Off
                 | SlurmView::BootingRefused
@@ -135,17 +159,17 @@ mod tests {
                 | SlurmView::Down
                 | SlurmView::Dead => false,
             };
-            let may = may && lease == LeaseView::Free && !is_young;
+            let may = may && lease == LeaseView::Free && sight == OrphanSight::Clear;
             assert_eq!(action == OrphanAction::Delete, may, "{slurm:?} {lease:?} {standing:?}");
         }
     }
 
     #[test]
     fn a_node_never_gets_a_second_vm_by_adoption() {
-        for (slurm, lease, standing, is_young) in cells() {
-            let (action, _) = decide_orphan(slurm, lease, standing, is_young);
+        for (slurm, lease, standing, sight) in cells() {
+            let (action, _) = decide_orphan(slurm, lease, standing, sight);
             let is_second = standing == Standing::Wanted && action == OrphanAction::Adopt;
-            assert!(!is_second, "{slurm:?} {lease:?} {is_young}");
+            assert!(!is_second, "{slurm:?} {lease:?} {sight:?}");
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use azslurm_core::config::Slurm as Config;
-use azslurm_core::{JobId, NodeName, hostlist};
+use azslurm_core::{JobId, NodeName, Timestamp, hostlist};
 use tracing::warn;
 
 use crate::command::{Answer, Scontrol};
 use crate::controller::{controller_of_line, setting_of_line};
+use crate::record::timestamp;
 use crate::update::batches;
 use crate::{Controller, Job, JobSignal, Node, NodeVerb, SlurmError, SlurmVersion, job, node};
 
@@ -162,6 +163,12 @@ impl Slurm {
     /// when it is not set or does not exist. Case of `key` does not matter.
     pub async fn config_value(&self, key: &str) -> Result<Option<String>, SlurmError> {
         Ok(self.config().await?.remove(&key.to_ascii_lowercase()).flatten())
+    }
+
+    /// When slurmctld was started; `None` if it does not say so.
+    pub async fn began_at(&self) -> Result<Option<Timestamp>, SlurmError> {
+        let text = self.config_value("BOOT_TIME").await?;
+        Ok(text.as_deref().and_then(timestamp))
     }
 
     /// All settings of the running slurmctld, keys in lower case.

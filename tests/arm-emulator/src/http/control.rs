@@ -16,6 +16,7 @@ use super::faults::Fault;
 use crate::model::capacity::Room;
 use crate::model::quota::Allowance;
 use crate::model::scheduled::EventKind;
+use crate::model::seed::{Leaves, Seed};
 use crate::model::time::Millis;
 
 /// Where the control interface begins.
@@ -25,7 +26,7 @@ const ROOT: &str = "/_emulator";
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// What can be asked for; shown when something else was.
-const ALLOWED: [&str; 30] = [
+const ALLOWED: [&str; 31] = [
     "GET /resources?alive=true|false",
     "GET /calls",
     "POST /calls/reset",
@@ -50,7 +51,8 @@ const ALLOWED: [&str; 30] = [
     "POST /time {advance_ms?, scale?}",
     "POST /graph {lag_ms}",
     "POST /throttle {enforce?, arm_reads?, …}",
-    "POST /vms {vm, vanish: true}",
+    "POST /vms {vm, vanish: true} or {vm, leaves: [nic|disk]}",
+    "POST /seed {template, vms: [{id, words: {…}, tags?}]}",
     "POST /identity/faults {endpoint: imds|authority, \
      faults: [{status?, retry_after_s?, delay_ms?}]}",
     "POST /identity/expire",
@@ -188,7 +190,10 @@ struct Graph {
 #[serde(deny_unknown_fields)]
 struct Vms {
     vm: String,
+    #[serde(default)]
     vanish: bool,
+    #[serde(default)]
+    leaves: Vec<Leaves>,
 }
 
 fn read<T: DeserializeOwned>(body: &Value) -> Result<T, String> {
@@ -269,11 +274,18 @@ fn set_vms(shared: &Shared, path: &str, body: &Value) -> Result<Value, String> {
         }
         "/vms" => {
             let vms: Vms = read(body)?;
-            if !vms.vanish {
-                return Err("vanish must be true".to_owned());
+            match (vms.vanish, vms.leaves.as_slice()) {
+                (true, []) => shared.with_model(|model, _| model.vanish(&vms.vm))?,
+                (false, parts @ [_, ..]) => {
+                    shared.with_model(|model, _| model.leave_behind(&vms.vm, parts))?;
+                }
+                _ => return Err("either vanish must be true or leaves name parts".to_owned()),
             }
-            shared.with_model(|model, _| model.vanish(&vms.vm))?;
             Ok(json!({}))
+        }
+        "/seed" => {
+            let seed: Seed = read(body)?;
+            shared.with_model(|model, now| model.seed(&seed, now))
         }
         _ => Err(format!("POST {path} is not known")),
     }

@@ -54,6 +54,7 @@ impl Model {
             | Route::AllOf(..)
             | Route::OperationResult(..)
             | Route::Skus(_)
+            | Route::ActivityLog(_)
             | Route::MarketImage(..)
             | Route::GalleryImage(_)
             | Route::Graph => String::new(),
@@ -96,6 +97,7 @@ fn provider(route: &Route, method: Method) -> Provider {
         | Route::Group(..)
         | Route::OperationResult(..)
         | Route::Skus(_)
+        | Route::ActivityLog(_)
         | Route::MarketImage(..)
         | Route::GalleryImage(_) => Provider::None,
     }

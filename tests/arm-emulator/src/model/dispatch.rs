@@ -84,6 +84,10 @@ impl Model {
             Route::Skus(_) => Ok(self.skus(request)),
             Route::MarketImage(_, urn) => self.market_image(urn),
             Route::GalleryImage(id) => self.gallery_image(id),
+            Route::ActivityLog(subscription) => {
+                only_get(request)?;
+                self.activity_log(subscription, request)
+            }
             Route::Graph => self.graph_query(request),
         }
     }

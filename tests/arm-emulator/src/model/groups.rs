@@ -57,6 +57,7 @@ impl Model {
             | Route::Operation(..)
             | Route::OperationResult(..)
             | Route::Skus(_)
+            | Route::ActivityLog(_)
             | Route::MarketImage(..)
             | Route::GalleryImage(_)
             | Route::Graph => {

@@ -7,6 +7,7 @@
 //! advance(now)        ─► due events ─► effects (boot commands to start and stop)
 //! ```
 
+mod activity;
 pub mod address;
 pub mod capacity;
 pub mod chance;
@@ -33,6 +34,7 @@ pub mod resources;
 pub mod route;
 mod rules;
 pub mod scheduled;
+pub mod seed;
 pub mod settings;
 mod steering;
 mod store;
@@ -52,6 +54,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use activity::Activity;
 use capacity::Capacity;
 use chance::Chance;
 use config::Config;
@@ -100,6 +103,8 @@ pub struct Model {
     history: History,
     graph: GraphView,
     scheduled: Scheduled,
+    /// What Azure did by itself, oldest first.
+    activity: Vec<Activity>,
     /// Boot commands exist: the end of a VM waits for the end of its command.
     runs_boot_commands: bool,
     /// Computer names of VMs that never start their boot command.
@@ -139,6 +144,7 @@ impl Model {
             history: History::default(),
             graph: GraphView::default(),
             scheduled: Scheduled::default(),
+            activity: Vec::new(),
             runs_boot_commands: false,
             never_boot: BTreeSet::new(),
         };

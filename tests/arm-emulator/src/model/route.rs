@@ -39,6 +39,8 @@ pub enum Route {
     MarketImage(String, [String; 4]),
     /// `…/galleries/{g}/images/{i}/versions/{v}`: the whole id
     GalleryImage(String),
+    /// `/subscriptions/{s}/providers/Microsoft.Insights/eventtypes/management/values`
+    ActivityLog(String),
     /// `/providers/Microsoft.ResourceGraph/resources`
     Graph,
 }
@@ -100,6 +102,7 @@ impl Route {
             Route::Skus(_) => "…/skus",
             Route::MarketImage(..) => "…/publishers/{p}/…/versions/{v}",
             Route::GalleryImage(_) => "…/galleries/{g}/images/{i}/versions/{v}",
+            Route::ActivityLog(_) => "…/eventtypes/management/values",
             Route::Graph => "/providers/Microsoft.ResourceGraph/resources",
         }
     }
@@ -118,6 +121,7 @@ impl Route {
             | Route::Operation(s, _, _)
             | Route::OperationResult(s, _)
             | Route::Skus(s)
+            | Route::ActivityLog(s)
             | Route::MarketImage(s, _) => Some(s),
             Route::Resource(id) | Route::Below(id, _) | Route::Subnet(id, _) => {
                 Some(&id.subscription)
@@ -203,6 +207,14 @@ fn parse_in_provider(subscription: &str, provider: &str, rest: &[&str]) -> Optio
     let compute = is(provider, "Microsoft.Compute");
     match rest {
         [kind] if compute && is(kind, "skus") => Some(Route::Skus(s)),
+        [a, b, c]
+            if is(provider, "Microsoft.Insights")
+                && is(a, "eventtypes")
+                && is(b, "management")
+                && is(c, "values") =>
+        {
+            Some(Route::ActivityLog(s))
+        }
         [kind] => Kind::parse(provider, kind).map(|kind| Route::AllOf(s, kind)),
         [a, location, b] if compute && is(a, "locations") && is(b, "usages") => {
             Some(Route::InRegion(s, (*location).to_owned(), Regional::Usages))

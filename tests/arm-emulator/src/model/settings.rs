@@ -168,6 +168,8 @@ pub struct Habits {
     pub extra_tag: Option<(String, String)>,
     /// Entries per page of a list (FACTS §1.2: about 50).
     pub page_size: usize,
+    /// The activity log shows what happened so much later (FACTS §7: minutes).
+    pub activity_late_ms: Millis,
 }
 
 impl Default for Habits {
@@ -179,6 +181,7 @@ impl Default for Habits {
             compute_not_found_ms: SECOND,
             extra_tag: None,
             page_size: 50,
+            activity_late_ms: 3 * MINUTE,
         }
     }
 }

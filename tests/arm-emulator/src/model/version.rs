@@ -53,6 +53,9 @@ const DISKS: [&str; 13] = [
 /// Versions of Resource Graph (FACTS §8).
 const GRAPH: [&str; 4] = ["2021-03-01", "2022-10-01", "2024-04-01", "2021-06-01-preview"];
 
+/// Versions of the activity log.
+const ACTIVITY_LOG: [&str; 2] = ["2014-04-01", "2015-04-01"];
+
 /// Versions of the SKU list.
 const SKUS: [&str; 4] = ["2017-09-01", "2019-04-01", "2021-07-01", "2026-03-02"];
 
@@ -96,6 +99,7 @@ fn known_to(route: &Route) -> Option<&'static [&'static str]> {
         Route::InRegion(..) | Route::MarketImage(..) => Some(&COMPUTE),
         Route::Skus(_) => Some(&SKUS),
         Route::Graph => Some(&GRAPH),
+        Route::ActivityLog(_) => Some(&ACTIVITY_LOG),
         // Operation URLs come from us; disks, VMs and networks poll with versions of their own.
         Route::Operation(..)
         | Route::OperationResult(..)
@@ -135,6 +139,7 @@ fn unknown(route: &Route, version: &str) -> ArmError {
         Route::Resource(id) | Route::Below(id, _) | Route::Subnet(id, _) => id.kind.type_name(),
         Route::Skus(_) => "skus",
         Route::Graph => "resources",
+        Route::ActivityLog(_) => "eventtypes",
         Route::InRegion(..)
         | Route::MarketImage(..)
         | Route::Operation(..)

@@ -155,6 +155,9 @@ impl Model {
             return;
         }
         let id = vm.common.id.clone();
+        if doing == Doing::Evict {
+            self.log_eviction(&id);
+        }
         let operation = self.start_operation(doing, &id, Spread::Fixed(0));
         self.preempt(key, operation);
         self.note_vm(key, format!("{doing:?}").to_lowercase());
