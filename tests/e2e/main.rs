@@ -17,6 +17,7 @@ mod quota;
 mod reconfigure;
 mod region;
 mod requests;
+mod sight;
 mod story;
 mod suspend_resume;
 mod throttle;
