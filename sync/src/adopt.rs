@@ -87,7 +87,7 @@ enum Refused {
     HolderIsAlive { node: NodeName, holder: Holder, until: Timestamp },
     #[error(
         "{0:?}: the ledger has no VM of this name that has not ended, and no node of this name \
-         with one; `azslurm-sync status` shows all"
+         with one; `azslurm-sync vms` shows all"
     )]
     NotKnown(String),
     #[error("{0} was changed by somebody else meanwhile: look again")]

@@ -84,11 +84,13 @@ fn a_vm_that_no_ledger_knows_and_nobody_waits_for_is_deleted() -> Result<()> {
     cluster.wait_for_job(CYCLE, job, "COMPLETED")?;
     // SuspendProgram finds nothing in the ledger, and its search fails.
     lose_ledger(&cluster)?;
-    cluster.emulator().add_fault(&json!({
-        "method": "POST", "path_contains": "Microsoft.ResourceGraph",
-        "kind": "answer", "status": 503, "times": 10_000,
-        "body": { "error": { "code": "ServiceUnavailable", "message": "busy" } },
-    }))?;
+    for (method, path) in [("POST", "Microsoft.ResourceGraph"), ("GET", "/virtualMachines")] {
+        cluster.emulator().add_fault(&json!({
+            "method": method, "path_contains": path,
+            "kind": "answer", "status": 503, "times": 10_000,
+            "body": { "error": { "code": "ServiceUnavailable", "message": "busy" } },
+        }))?;
+    }
     cluster.wait_for(CYCLE, "the node to be off", || {
         let state = cluster.node_state("hpc-001")?;
         Ok(state.contains("POWERED_DOWN") && !state.contains("POWERING_DOWN"))

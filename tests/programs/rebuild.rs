@@ -155,7 +155,7 @@ fn a_vm_is_forgotten_and_adopted_again_by_a_person() {
     bench.slurmctld_says(&[("n1", UP)]);
     let first = bench.ledger().attempts_latest().unwrap().remove(0).is.vm.to_string();
     let state = |vm: &str| bench.ledger().attempt(&vm.parse().unwrap()).unwrap().unwrap().state;
-    refused(&bench, &["forget", "n2"], 2, &["\"n2\"", "azslurm-sync status"]);
+    refused(&bench, &["forget", "n2"], 2, &["\"n2\"", "azslurm-sync vms"]);
     assert_eq!(sync(&bench, &["forget", "n1", "--dry-run"], 0)[0]["vm"], first.as_str());
     assert_eq!(state(&first), AttemptState::Running);
     let output = bench.run("azslurm-sync", &["forget", &first]);

@@ -1,9 +1,14 @@
 //! A thousand nodes in one request: what it costs in calls and transactions.
 
+use std::time::{Duration, Instant};
+
 use azslurm_core::attempt::AttemptState;
 use serde_json::json;
 
 use crate::bench::{Bench, said, wait_for};
+
+/// As in `crates/program/src/throttles.rs`.
+const RESERVE_EVERY: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list() {
@@ -12,6 +17,7 @@ fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list()
     let wide = json!({ "max": 100_000.0, "refill_per_s": 10_000.0 });
     bench.emulator.post("/throttle", &json!({ "arm_writes": wide, "arm_reads": wide })).unwrap();
     bench.emulator.set_delays(&json!({ "vm_create_ms": 0, "retry_after_s": 1 })).unwrap();
+    let begun = Instant::now();
     said(&bench.run("azslurm-resume", &["n[1-1000]"]), 0);
     let times: std::collections::BTreeSet<_> =
         bench.ledger().attempts_latest().unwrap().iter().map(|a| a.generation).collect();
@@ -21,6 +27,7 @@ fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list()
         attempts.len() == 1000 && attempts.iter().all(|a| a.state == AttemptState::Running)
     });
     bench.wait_for_the_driver();
+    let took = begun.elapsed();
     let log = bench.log();
     let events = bench
         .ledger()
@@ -46,10 +53,11 @@ fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list()
         let (_, rest) = line.split_once("transactions=")?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
     });
-    // Findings are twenty at most, leases and release two more; tokens that could not go along with
-    // findings took two or three.
+    // Findings are twenty at most, leases and release two more. Tokens are reserved five times a
+    // second at most, with findings where there are some: the slower the machine, the more often.
+    let most = 22 + took.as_millis() / RESERVE_EVERY.as_millis();
     assert!(
-        transactions.is_some_and(|count| count <= 25),
-        "{transactions:?} transactions of the driver"
+        transactions.is_some_and(|count| u128::from(count) <= most),
+        "{transactions:?} transactions of the driver, at most {most}"
     );
 }
