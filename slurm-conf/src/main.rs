@@ -1,9 +1,11 @@
 //! azslurm-conf: the config of azslurm, explained and checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use azslurm_conf::{check, example};
+use azslurm_conf::{check, example, role};
+use azslurm_core::SiteName;
+use azslurm_program::{config_file, exit};
 use clap::{Parser, Subcommand};
 
 /// Explains and checks the config of azslurm.
@@ -35,6 +37,23 @@ enum Verb {
     },
     /// Print a config with every key, its default and what it is for
     Example,
+    /// Print the least that the identities of the config must be allowed in Azure, as a script for
+    /// `az`
+    ///
+    /// It makes custom roles for exactly this config and assigns each at the narrowest scope: the
+    /// resource groups of the VMs, subnets, images and identities that they use, and reading of the
+    /// subscriptions. Nothing is asked of Azure: read the script, then run it.
+    Role {
+        /// Config file, as for `check`
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Only what this site needs; may be given several times
+        #[arg(long = "site", value_name = "SITE")]
+        sites: Vec<SiteName>,
+        /// Print one JSON object with roles and assignments instead
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,5 +71,27 @@ fn main() -> ExitCode {
             print!("{}", example::EXAMPLE);
             ExitCode::SUCCESS
         }
+        Verb::Role { config, sites, json } => ExitCode::from(role(config.as_deref(), &sites, json)),
     }
+}
+
+fn role(config: Option<&Path>, sites: &[SiteName], json: bool) -> u8 {
+    let config = match config_file::load(config) {
+        Ok(loaded) => loaded.config,
+        Err(error) => {
+            eprintln!("{}", exit::chain_of(&error));
+            return exit::CANNOT_START;
+        }
+    };
+    if let Some(unknown) = sites.iter().find(|site| !config.sites.contains_key(*site)) {
+        let known: Vec<&str> = config.sites.keys().map(SiteName::as_str).collect();
+        eprintln!("--site {unknown}: the config has the sites {}", known.join(", "));
+        return exit::CANNOT_START;
+    }
+    let rights = role::rights(&config, sites);
+    match json {
+        true => println!("{:#}", serde_json::json!(rights)),
+        false => println!("{}", rights.script()),
+    }
+    exit::DONE
 }

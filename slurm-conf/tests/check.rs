@@ -104,3 +104,41 @@ fn a_secret_that_others_may_read_is_refused_and_not_shown() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!text(&output.stdout).contains("hunter2"));
 }
+
+/// Stands for Azure's command line: says how it was called, and reads what it is given.
+const AZ: &str = "#!/bin/sh\nread=$(cat)\necho \"$*\" >> \"$AZ_LOG\"\n\
+    case \"$*\" in *@-) echo \"$read\" >> \"$AZ_LOG\";; esac\n";
+
+#[test]
+fn the_script_of_roles_makes_each_role_before_it_assigns_it() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let az = folder.path().join("az");
+    std::fs::write(&az, AZ).expect("it is writable");
+    std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let file = file(&example());
+    let config = file.path().to_str().expect("a UTF-8 path");
+    let script = run(&["role", "--config", config]);
+    assert_eq!(script.status.code(), Some(0), "{script:?}");
+    let log = folder.path().join("log");
+    let shell = |principal: Option<&str>| {
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(text(&script.stdout)).env_clear();
+        shell.env("PATH", path).env("AZ_LOG", &log).stdin(std::process::Stdio::null());
+        shell.envs(principal.map(|id| ("HEAD_NODE_PRINCIPAL", id)));
+        shell.output().expect("sh is there")
+    };
+    let refused = shell(None);
+    assert!(!refused.status.success() && !log.exists(), "{refused:?}");
+    assert!(text(&refused.stderr).contains("az vm show"), "{refused:?}");
+    let done = shell(Some("7c1f"));
+    assert!(done.status.success(), "{done:?}");
+    let calls = std::fs::read_to_string(&log).expect("az was called");
+    let made = calls.find("role definition create").expect("a role is made");
+    let assigned = calls.find("role assignment create").expect("and assigned");
+    assert!(made < assigned, "{calls}");
+    assert!(calls.contains("\"AssignableScopes\"") && calls.contains("7c1f"), "{calls}");
+    let unknown = run(&["role", "--config", config, "--site", "nowhere"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("the config has the sites west"), "{unknown:?}");
+}
