@@ -296,11 +296,9 @@ impl Rights {
 /// A role that exists is brought up to date instead.
 fn create(role: &Role) -> Vec<String> {
     let Ok(json) = serde_json::to_string_pretty(role) else { return Vec::new() };
-    let name = &role.name;
+    let known = format!("$(az role definition list --name '{}' --output tsv)", role.name);
     vec![
-        format!(
-            "\nverb=create\n[ -z \"$(az role definition list --name '{name}' --output tsv)\" ] || verb=update"
-        ),
+        format!("\nverb=create\n[ -z \"{known}\" ] || verb=update"),
         format!("az role definition \"$verb\" --role-definition @- <<'ROLE'\n{json}\nROLE"),
     ]
 }

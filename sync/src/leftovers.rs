@@ -76,12 +76,15 @@ pub async fn take(
     let doomed: Vec<&Candidate> =
         candidates.iter().filter(|one| one.action == LeftoverAction::Delete).collect();
     if !is_dry_run {
+        let mut deleted = 0;
         for one in doomed.iter().take(DELETED_MAX) {
             if let Some(event) = delete(session, one).await {
+                deleted += 1;
                 session.ledger.write(|writer| writer.event(&event)).map_err(Stop::failed)?;
             }
         }
-        if doomed.len() <= DELETED_MAX {
+        // Where Azure deletes none of so many, it will not in half a minute either.
+        if doomed.len() <= DELETED_MAX || deleted == 0 {
             looked(session).map_err(Stop::failed)?;
         } else {
             tracing::warn!(

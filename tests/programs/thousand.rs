@@ -55,9 +55,9 @@ fn a_thousand_nodes_are_one_intent_transaction_and_a_thousand_puts_and_no_list()
         let (_, rest) = line.split_once("transactions=")?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
     });
-    // What is found is gathered for a while before it is written, and tokens are reserved five times
-    // a second at most: the slower the machine, the more often. Leases, their release and urgent
-    // findings are a few more. One for each VM would be a thousand.
+    // What is found is gathered for a while before it is written, and tokens are reserved five
+    // times a second at most: the slower the machine, the more often. Leases, their release and
+    // urgent findings are a few more. One for each VM would be a thousand.
     let times = |every: Duration| took.as_millis() / every.as_millis();
     let most = 22 + times(BATCH_WAIT) + times(RESERVE_EVERY);
     assert!(
