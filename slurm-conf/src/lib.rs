@@ -1,8 +1,11 @@
-//! azslurm-conf: the documented example config, checking a config before Slurm relies on it, and
-//! the rights that it needs in Azure.
+//! azslurm-conf: from an Azure subscription to a working slurm.conf. The documented example config,
+//! checks of everything that azslurm rests on, the parts of slurm.conf that a config means, and the
+//! rights that it needs in Azure.
 //!
-//! It never changes a file, and it never shows a secret.
+//! It never changes a file without showing the change first, and it never shows a secret.
 
 pub mod check;
 pub mod example;
 pub mod role;
+pub mod sizes;
+pub mod write;

@@ -22,15 +22,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check the config file: who may read and write it, every key, and what must agree
+    /// Check the config, and everything around it: files, slurm.conf, slurmctld, Azure
     ///
-    /// All errors are printed at once, each as `file:line:column: key: what is wrong and what is
-    /// allowed`. Files that the config names, slurm.conf and Azure are not looked at.
+    /// All errors of the config are printed at once, each as `file:line:column: key: what is wrong
+    /// and what is allowed`. If it has none, slurm.conf, slurmctld and Azure are looked at too, and
+    /// each finding is an error, a warning or a note with its place, why it matters, and what to do.
+    /// Nothing is changed.
     Check {
         /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
         /// /etc/azslurm/azslurm.toml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Ask neither slurmctld nor Azure: only files are looked at
+        #[arg(long)]
+        offline: bool,
         /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
@@ -58,12 +63,12 @@ enum Verb {
 
 fn main() -> ExitCode {
     match Arguments::parse().verb {
-        Verb::Check { config, json } => {
-            let report = check::check(config.as_deref());
+        Verb::Check { config, offline, json } => {
+            let report = on(check::check(config.as_deref(), offline));
             match (json, report.exit_code()) {
                 (true, _) => println!("{:#}", report.json()),
-                (false, 0) => println!("{}", report.text()),
-                (false, _) => eprintln!("{}", report.text()),
+                (false, exit::CANNOT_START) => eprintln!("{}", report.text()),
+                (false, _) => println!("{}", report.text()),
             }
             ExitCode::from(report.exit_code())
         }
@@ -73,6 +78,12 @@ fn main() -> ExitCode {
         }
         Verb::Role { config, sites, json } => ExitCode::from(role(config.as_deref(), &sites, json)),
     }
+}
+
+/// One thread: its work is waiting.
+fn on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a thread of its own needs no more than memory").block_on(work)
 }
 
 fn role(config: Option<&Path>, sites: &[SiteName], json: bool) -> u8 {

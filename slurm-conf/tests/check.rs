@@ -34,7 +34,7 @@ fn example() -> String {
 #[test]
 fn the_example_that_it_prints_is_fine() {
     let file = file(&example());
-    let output = check(file.path(), &[]);
+    let output = check(file.path(), &["--offline"]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(said.contains("nodeset htc: 100 × Standard_D4s_v5 in west: htc-[001-100]"), "{said}");

@@ -45,16 +45,12 @@ pub struct Doctor {
 impl Doctor {
     /// Whether nothing is to be done.
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.level == Level::Ok)
+        self.findings.iter().all(|finding| finding.level < Level::Warning)
     }
 
     /// For people.
     pub fn text(&self) -> String {
-        let mut lines = Vec::new();
-        for Finding { check, level, text, fix } in &self.findings {
-            lines.push(format!("{:8} {check:11} {text}", level.word()));
-            lines.extend(fix.as_ref().map(|fix| format!("{:20} what to do: {fix}", "")));
-        }
+        let mut lines: Vec<String> = self.findings.iter().flat_map(Finding::lines).collect();
         let count = |level| self.findings.iter().filter(|one| one.level == level).count();
         let (errors, warnings) = (count(Level::Error), count(Level::Warning));
         lines.push(match (errors, warnings) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::facts::{SkuFacts, Usage};
+use azslurm_core::size::Size;
 use serde_json::Value;
 use url::Url;
 
@@ -54,13 +55,30 @@ impl Arm {
         subscription: &str,
         region: &Region,
     ) -> Result<Reply<BTreeMap<Sku, SkuFacts>>, AzureError> {
-        let url = self.inner.routes.skus(subscription, region)?;
-        let call = Call {
-            body_length_max: SKUS_LENGTH_MAX,
-            ..list_call((subscription, region), url, format!("read the VM sizes of {region}"))
-        };
+        let call = self.sku_call(subscription, region)?;
         let reply = self.all_rows(call, |row| read::sku(row, region)).await?;
         Ok(reply.map(by_name))
+    }
+
+    /// The same list with all that is configured by it.
+    ///
+    /// # Errors
+    /// As [`Arm::sku_facts`].
+    pub async fn sizes(
+        &self,
+        subscription: &str,
+        region: &Region,
+    ) -> Result<Reply<Vec<Size>>, AzureError> {
+        let call = self.sku_call(subscription, region)?;
+        self.all_rows(call, |row| read::size(row, region)).await
+    }
+
+    fn sku_call(&self, subscription: &str, region: &Region) -> Result<Call, AzureError> {
+        let url = self.inner.routes.skus(subscription, region)?;
+        Ok(Call {
+            body_length_max: SKUS_LENGTH_MAX,
+            ..list_call((subscription, region), url, format!("read the VM sizes of {region}"))
+        })
     }
 
     /// All rows of all pages; `None` of `read` is a row that is not wanted. The time of the call is

@@ -6,11 +6,16 @@ use std::collections::BTreeMap;
 use azslurm_core::Timestamp;
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::facts::{SkuFacts, Usage};
+use azslurm_core::size::Size;
 use serde_json::Value;
 
 use crate::refusal::{innermost, one_line};
 use crate::vm::Marks;
 use crate::{Activity, Leftover, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus};
+
+const MIB_PER_GIB: f64 = 1024.0;
+/// No VM has a tenth of it; more is no number of gigabytes.
+const MEMORY_GB_MAX: f64 = 1e6;
 
 /// A VM of Resource Manager, with or without its instance view.
 pub fn vm(value: &Value) -> Result<Vm, String> {
@@ -141,6 +146,78 @@ pub fn sku(value: &Value, region: &Region) -> Result<Option<(Sku, SkuFacts)>, St
         is_offered: !is_restricted(value),
     };
     Ok(Some((sku, facts)))
+}
+
+/// A size in a region with all that is configured by it; `None` as for [`sku`]. What is missing is
+/// what Azure means by leaving it out.
+pub fn size(value: &Value, region: &Region) -> Result<Option<Size>, String> {
+    let Some((name, facts)) = sku(value, region)? else { return Ok(None) };
+    let number = |name: &str| capability(value, name).and_then(|text| text.parse::<u64>().ok());
+    let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
+    let is = |name: &str| capability(value, name).is_some_and(|is| is.eq_ignore_ascii_case("true"));
+    let words = |name: &str| -> Vec<String> {
+        let list = capability(value, name).unwrap_or_default().split(',').map(str::trim);
+        list.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let memory = capability(value, "MemoryGB").and_then(|text| text.parse::<f64>().ok());
+    let memory = memory.filter(|memory| (0.0..=MEMORY_GB_MAX).contains(memory));
+    let memory = memory.ok_or_else(|| format!("size {name} without good MemoryGB"))?;
+    let (zones, zones_restricted) = zones(value);
+    Ok(Some(Size {
+        name: name.as_str().to_owned(),
+        vcpus_available: small("vCPUsAvailable").unwrap_or(facts.vcpus),
+        vcpus: facts.vcpus,
+        family: facts.family,
+        threads_per_core: small("vCPUsPerCore").unwrap_or(1),
+        memory_mb: (memory * MIB_PER_GIB) as u64,
+        gpus: small("GPUs").unwrap_or(0),
+        is_rdma: facts.is_rdma,
+        is_spot_capable: is("LowPriorityCapable"),
+        has_accelerated_networking: is("AcceleratedNetworkingEnabled"),
+        architecture: capability(value, "CpuArchitectureType").unwrap_or("x64").to_owned(),
+        generations: words("HyperVGenerations"),
+        ephemeral_mb: match is("EphemeralOSDiskSupported") {
+            true => ephemeral(&words("SupportedEphemeralOSDiskPlacements"), number),
+            false => BTreeMap::new(),
+        },
+        zones,
+        zones_restricted,
+        is_offered: facts.is_offered,
+        price: None,
+        price_spot: None,
+    }))
+}
+
+/// The room of each placement. A size that says that it can and not where has the cache disk, as
+/// all had before there were others.
+fn ephemeral(placements: &[String], number: impl Fn(&str) -> Option<u64>) -> BTreeMap<String, u64> {
+    let rooms = [
+        ("CacheDisk", number("CachedDiskBytes").map(|bytes| bytes >> 20)),
+        ("ResourceDisk", number("MaxResourceVolumeMB")),
+        ("NvmeDisk", number("NvmeDiskSizeInMiB")),
+    ];
+    let is_named = |name: &str| match placements {
+        [] => name == "CacheDisk",
+        named => named.iter().any(|one| one.eq_ignore_ascii_case(name)),
+    };
+    let named = rooms.into_iter().filter(|(name, _)| is_named(name));
+    named.map(|(name, room)| (name.to_owned(), room.unwrap_or(0))).collect()
+}
+
+/// The zones that have a size, and those of them that are closed to the subscription.
+fn zones(value: &Value) -> (Vec<String>, Vec<String>) {
+    let of = |pointer| texts(value.pointer(pointer));
+    let list = value.get("restrictions").and_then(Value::as_array);
+    let is_zone =
+        |row: &&Value| text(row, "/type").is_some_and(|kind| kind.eq_ignore_ascii_case("Zone"));
+    let closed = list.into_iter().flatten().filter(is_zone);
+    let mut closed: Vec<String> =
+        closed.flat_map(|row| texts(row.pointer("/restrictionInfo/zones"))).collect();
+    closed.sort();
+    closed.dedup();
+    let mut zones = of("/locationInfo/0/zones");
+    zones.sort();
+    (zones, closed)
 }
 
 /// Whether a size names its regions, and this one is not among them. Azure is asked for one region,

@@ -49,6 +49,24 @@ async fn the_sizes_of_a_region_are_read() {
     assert_eq!(sizes.len(), azslurm_arm_emulator::catalog::skus().len());
 }
 
+#[tokio::test]
+async fn a_size_is_read_with_all_that_is_configured_by_it() {
+    let (_emulator, arm) = emulator::start();
+    let reply = arm.sizes(&place().subscription, &region()).await.unwrap();
+    let Answer::Done(sizes) = reply.answer else { panic!("{:?}", reply.answer) };
+    let of = |name: &str| sizes.iter().find(|size| size.name == name).unwrap();
+    let hb = of("Standard_HB120-16rs_v3");
+    assert_eq!((hb.vcpus, hb.vcpus_available, hb.threads_per_core), (120, 16, 1));
+    assert_eq!((hb.memory_mb, hb.is_rdma, hb.gpus), (456 * 1024, true, 0));
+    assert_eq!((hb.architecture.as_str(), hb.is_spot_capable), ("x64", true));
+    assert_eq!(hb.shape(), (2, 8, 1));
+    assert!(hb.ephemeral_mb["ResourceDisk"] > 100 * 1024, "{:?}", hb.ephemeral_mb);
+    let plain = of("Standard_D4s_v5");
+    assert_eq!((plain.shape(), plain.zones.len()), ((1, 2, 2), 3));
+    assert!(plain.ephemeral_mb.is_empty() && plain.zones_restricted.is_empty());
+    assert!(!of("Standard_HB60rs").is_offered);
+}
+
 fn usage(name: &str, used: i64) -> Value {
     json!({"unit": "Count", "currentValue": used, "limit": 9, "name": {"value": name}})
 }

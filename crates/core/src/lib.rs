@@ -28,6 +28,7 @@ pub mod orphan;
 pub mod plan;
 pub mod rhythm;
 pub mod secret;
+pub mod size;
 pub mod time;
 pub mod vm;
 mod young;

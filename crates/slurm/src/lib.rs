@@ -9,6 +9,7 @@
 //! This crate knows no word of Azure's and does not know the ledger.
 
 mod command;
+pub mod conf;
 mod controller;
 mod error;
 mod job;
@@ -20,6 +21,7 @@ mod signal;
 mod slurm;
 mod update;
 
+pub use conf::{Conf, ConfLine};
 pub use controller::{Controller, SlurmVersion};
 pub use error::SlurmError;
 pub use job::{Job, JobState};

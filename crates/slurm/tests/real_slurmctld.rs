@@ -22,9 +22,7 @@ fn slurm(cluster: &Cluster) -> Slurm {
     Slurm::new(&Config {
         bin_dir: "/usr/bin".into(),
         conf: Some(cluster.slurm_conf()),
-        command_timeout: Duration::from_secs(60),
-        resume_timeout: Duration::from_secs(60),
-        controller: String::new(),
+        ..Config::default()
     })
 }
 

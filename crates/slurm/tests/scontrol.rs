@@ -26,7 +26,7 @@ impl Fake {
             conf: Some(conf),
             command_timeout: PLENTY,
             resume_timeout: PLENTY,
-            controller: String::new(),
+            ..Config::default()
         };
         Fake { dir, config }
     }

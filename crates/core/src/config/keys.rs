@@ -36,6 +36,8 @@ pub const TABLES: &[TableKeys] = &[
             "credential",
             "site",
             "nodeset",
+            "power",
+            "partition",
         ],
     },
     TableKeys { table: "cluster", keys: &["name"] },
@@ -47,6 +49,7 @@ pub const TABLES: &[TableKeys] = &[
             "command_timeout_seconds",
             "resume_timeout_seconds",
             "controller",
+            "topology",
         ],
     },
     TableKeys { table: "ledger", keys: &["path", "events_days", "events_max"] },
@@ -110,10 +113,25 @@ pub const TABLES: &[TableKeys] = &[
             "identities",
             "capacity_reservation_group",
             "tags",
+            "features",
+            "weight",
+            "cpus",
+            "real_memory_mb",
+            "memory_margin_percent",
+            "gres",
         ],
     },
     TableKeys { table: "nodeset.NAME.os_disk", keys: &["size_gb", "type", "ephemeral"] },
     TableKeys { table: "nodeset.NAME.tags", keys: &[] },
+    TableKeys {
+        table: "power",
+        keys: &["suspend_time_seconds", "suspend_timeout_seconds", "program_dir"],
+    },
+    TableKeys { table: "partition", keys: &[] },
+    TableKeys {
+        table: "partition.NAME",
+        keys: &["nodesets", "default", "suspend_time_seconds", "options"],
+    },
 ];
 
 /// The keys of the table `kind`.

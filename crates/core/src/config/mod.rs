@@ -15,7 +15,9 @@ mod checks;
 mod credential;
 mod errors;
 mod keys;
+mod lines;
 mod nodeset;
+mod places;
 mod reader;
 mod service;
 mod site;
@@ -23,6 +25,8 @@ mod types;
 
 pub use errors::{ConfigError, ConfigErrors};
 pub use keys::{TABLES, TableKeys};
+pub use lines::{NodeLine, Partition, Power, Topology};
+pub use places::line_of;
 pub use types::*;
 
 use toml::de::DeTable;
@@ -76,6 +80,10 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
     let cloud = service::cloud(&root.table("cloud"));
     let sites = site::sites(&root);
     let nodesets = nodeset::nodesets(&root);
+    let power = lines::power(&root.table("power"));
+    let names: Vec<_> = nodesets.iter().flat_map(|sets| sets.keys().cloned()).collect();
+    // With a broken nodeset the names are not known, and no partition could be right.
+    let partitions = nodesets.as_ref().and_then(|_| lines::partitions(&root, &names));
     Some(Config {
         cluster: cluster?,
         slurm,
@@ -86,6 +94,8 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
         cloud: cloud?,
         sites: sites?,
         nodesets: nodesets?,
+        power,
+        partitions: partitions?,
     })
 }
 

@@ -10,7 +10,7 @@ use super::types::{
     EphemeralPlacement, EvictionPolicy, Image, Interconnect, Nodeset, OsDisk, Priority, TextSource,
     ZonePolicy,
 };
-use super::{across, checks, keys};
+use super::{across, checks, keys, lines};
 use crate::{NodeName, NodesetName, SiteName};
 
 /// Azure's limits of an OS disk (Azure managed disks: at most 4,095 GiB).
@@ -83,6 +83,7 @@ fn nodeset(table: &Section<'_>, sites: &[&str], nodes: Option<Vec<NodeName>>) ->
     let identities = table
         .list("identities", checks::id_of_kind("Microsoft.ManagedIdentity/userAssignedIdentities"));
     let tags = tags(&table.table("tags"));
+    let line = lines::node_line(table);
     let choices = across::Choices {
         interconnect,
         priority,
@@ -119,6 +120,7 @@ fn nodeset(table: &Section<'_>, sites: &[&str], nodes: Option<Vec<NodeName>>) ->
         identities: identities?,
         capacity_reservation_group,
         tags: tags?,
+        line: line?,
     })
 }
 

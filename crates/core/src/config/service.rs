@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::checks;
 use super::reader::Section;
 use super::types::{Cloud, CloudName, Daemon, Endpoints, Ledger, Limits, Log, LogLevel, Slurm};
+use super::{checks, lines};
 use crate::ClusterName;
 
 /// A day at most: what takes longer is no timeout but a hang.
@@ -55,6 +55,7 @@ pub(super) fn slurm(section: &Section<'_>) -> Slurm {
             RESUME_TIMEOUT_SECONDS,
         ),
         controller: section.checked("controller", checks::host_name).unwrap_or_default(),
+        topology: lines::topology(section),
     }
 }
 

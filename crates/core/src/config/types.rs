@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::lines::{NodeLine, Partition, Power, Topology};
 use crate::secret::Secret;
-use crate::{ClusterName, NodeName, NodesetName, SiteName};
+use crate::{ClusterName, NodeName, NodesetName, PartitionName, SiteName};
 
 /// The whole of `azslurm.toml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,10 @@ pub struct Config {
     pub sites: BTreeMap<SiteName, Site>,
     /// `[nodeset.NAME]`.
     pub nodesets: BTreeMap<NodesetName, Nodeset>,
+    /// `[power]`.
+    pub power: Power,
+    /// `[partition.NAME]`; without any each nodeset is one.
+    pub partitions: BTreeMap<PartitionName, Partition>,
 }
 
 impl Config {
@@ -66,6 +71,8 @@ pub struct Slurm {
     pub resume_timeout: Duration,
     /// `controller`: the name of slurmctld's host for `{controller}` in user data. Default: empty.
     pub controller: String,
+    /// `topology`: the plugin that keeps jobs within a block. Default tree.
+    pub topology: Topology,
 }
 
 impl Default for Slurm {
@@ -76,6 +83,7 @@ impl Default for Slurm {
             command_timeout: Duration::from_secs(60),
             resume_timeout: Duration::from_secs(1800),
             controller: String::new(),
+            topology: Topology::Tree,
         }
     }
 }
@@ -296,6 +304,8 @@ pub struct Nodeset {
     pub capacity_reservation_group: Option<String>,
     /// `[nodeset.NAME.tags]`: the operator's own tags.
     pub tags: BTreeMap<String, String>,
+    /// The keys for its line in slurm.conf.
+    pub line: NodeLine,
 }
 
 /// A text in the config or in a file.

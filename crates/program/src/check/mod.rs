@@ -18,6 +18,8 @@ use serde::Serialize;
 pub enum Level {
     /// As it should be.
     Ok,
+    /// Worth knowing, and nothing has to be done.
+    Note,
     /// It works, and something will go wrong sooner or later.
     Warning,
     /// It does not work.
@@ -29,6 +31,7 @@ impl Level {
     pub fn word(self) -> &'static str {
         match self {
             Level::Ok => "ok",
+            Level::Note => "note",
             Level::Warning => "warning",
             Level::Error => "error",
         }
@@ -42,8 +45,14 @@ pub struct Finding {
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,
+    /// Where it stands, if it stands in a file: `/etc/slurm/slurm.conf:17`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// What was found.
     pub text: String,
+    /// Why it matters, where the text does not say so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// What to do; `None` if nothing is to be done.
     pub fix: Option<String>,
 }
@@ -51,7 +60,12 @@ pub struct Finding {
 impl Finding {
     /// As it should be.
     pub fn ok(check: &'static str, text: impl Into<String>) -> Finding {
-        Finding { check, level: Level::Ok, text: text.into(), fix: None }
+        Finding { check, level: Level::Ok, at: None, text: text.into(), why: None, fix: None }
+    }
+
+    /// Something that is worth knowing, and what one could do.
+    pub fn note(check: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding { level: Level::Note, fix: Some(fix.into()), ..Finding::ok(check, text) }
     }
 
     /// Something that will go wrong.
@@ -60,11 +74,33 @@ impl Finding {
         text: impl Into<String>,
         fix: impl Into<String>,
     ) -> Finding {
-        Finding { check, level: Level::Warning, text: text.into(), fix: Some(fix.into()) }
+        Finding { level: Level::Warning, fix: Some(fix.into()), ..Finding::ok(check, text) }
     }
 
     /// Something that does not work.
     pub fn error(check: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Finding {
-        Finding { check, level: Level::Error, text: text.into(), fix: Some(fix.into()) }
+        Finding { level: Level::Error, fix: Some(fix.into()), ..Finding::ok(check, text) }
+    }
+
+    /// Says why it matters.
+    #[must_use]
+    pub fn because(self, why: impl Into<String>) -> Finding {
+        Finding { why: Some(why.into()), ..self }
+    }
+
+    /// Says where it stands; `None` changes nothing.
+    #[must_use]
+    pub fn at(self, place: Option<impl Into<String>>) -> Finding {
+        Finding { at: place.map(Into::into).or(self.at), ..self }
+    }
+
+    /// For people: the finding, and below it why and what to do.
+    pub fn lines(&self) -> Vec<String> {
+        let place = self.at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
+        let mut lines =
+            vec![format!("{:8} {:11} {place}{}", self.level.word(), self.check, self.text)];
+        lines.extend(self.why.as_ref().map(|why| format!("{:20} why: {why}", "")));
+        lines.extend(self.fix.as_ref().map(|fix| format!("{:20} what to do: {fix}", "")));
+        lines
     }
 }

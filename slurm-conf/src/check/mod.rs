@@ -1,41 +1,53 @@
-//! `azslurm-conf check`: is the config one that the programs can start with?
+//! `azslurm-conf check`: is everything that azslurm rests on as it must be? Each area has a thin
+//! look, and rules that are pure: from what was seen to findings.
 
 use std::path::Path;
 
-use azslurm_core::config::{Config, Credential, Nodeset, Priority, Site};
+use azslurm_core::config::{Credential, Nodeset, Priority, Site};
 use azslurm_core::hostlist::fold_set;
 use azslurm_core::{NodesetName, SiteName};
+use azslurm_program::check::{Finding, Level};
 use azslurm_program::config_file::{self, ConfigFileError, Loaded};
 use azslurm_program::exit;
 use serde_json::{Value, json};
 
-/// What a fine config may still be wrong about.
-const NOT_CHECKED: [&str; 3] = [
-    "the files that the config names",
-    "slurm.conf (nodes, programs, timeouts)",
-    "Azure (rights, subnets, sizes, images, quota)",
-];
+/// What is asked, and not read from files.
+const ASKED: [&str; 2] = ["slurmctld", "Azure"];
 
 /// What a check found.
 #[derive(Debug)]
-pub struct Report(Result<Loaded, ConfigFileError>);
+pub struct Report {
+    loaded: Result<Loaded, ConfigFileError>,
+    findings: Vec<Finding>,
+    not_checked: Vec<&'static str>,
+}
 
-/// Loads the config as the programs do: its place, its mode, its text. Nothing else is opened or
-/// asked.
-pub fn check(flag: Option<&Path>) -> Report {
-    Report(config_file::load(flag))
+/// Loads the config as the programs do (its place, its mode, its text), and looks at what it rests
+/// on. `is_offline`: neither slurmctld nor Azure is asked.
+pub async fn check(flag: Option<&Path>, is_offline: bool) -> Report {
+    let loaded = config_file::load(flag);
+    let mut report = Report { loaded, findings: Vec::new(), not_checked: Vec::new() };
+    if is_offline {
+        report.not_checked.extend(ASKED);
+    }
+    report
 }
 
 impl Report {
-    /// 0: the programs can start with it; 2: they cannot.
+    /// 0: nothing is an error; 1: something is; 2: the programs cannot even start.
     pub fn exit_code(&self) -> u8 {
-        if self.0.is_ok() { exit::DONE } else { exit::CANNOT_START }
+        let is_error = |finding: &Finding| finding.level == Level::Error;
+        match &self.loaded {
+            Err(_) => exit::CANNOT_START,
+            Ok(_) if self.findings.iter().any(is_error) => exit::FAILED,
+            Ok(_) => exit::DONE,
+        }
     }
 
     /// For people: what the config says, or a line per error.
     pub fn text(&self) -> String {
-        match &self.0 {
-            Ok(loaded) => fine_text(loaded),
+        match &self.loaded {
+            Ok(loaded) => self.fine_text(loaded),
             Err(ConfigFileError::Invalid { path, errors }) => {
                 let count = match errors.as_slice().len() {
                     1 => "1 error".to_owned(),
@@ -50,15 +62,16 @@ impl Report {
 
     /// For programs: one object.
     pub fn json(&self) -> Value {
-        match &self.0 {
+        match &self.loaded {
             Ok(Loaded { config, path }) => json!({
-                "fine": true,
+                "fine": self.exit_code() == exit::DONE,
                 "file": path.display().to_string(),
                 "cluster": config.cluster.as_str(),
                 "sites": config.sites.keys().map(SiteName::as_str).collect::<Vec<_>>(),
                 "nodesets": config.nodesets.iter().map(nodeset_json).collect::<Vec<_>>(),
                 "errors": [],
-                "not_checked": NOT_CHECKED,
+                "findings": self.findings,
+                "not_checked": self.not_checked,
             }),
             Err(ConfigFileError::Invalid { path, errors }) => json!({
                 "fine": false,
@@ -77,6 +90,27 @@ impl Report {
             }),
         }
     }
+
+    fn fine_text(&self, Loaded { config, path }: &Loaded) -> String {
+        let mut lines = vec![path.display().to_string()];
+        lines.push(format!("cluster {}, ledger {}", config.cluster, config.ledger.path.display()));
+        lines.extend(config.sites.iter().map(|(name, site)| site_line(name, site)));
+        lines.extend(config.nodesets.iter().map(|(name, nodeset)| nodeset_line(name, nodeset)));
+        lines.extend(self.findings.iter().flat_map(Finding::lines));
+        if !self.not_checked.is_empty() {
+            lines.push(format!("not checked: {}", self.not_checked.join("; ")));
+        }
+        let count = |level| self.findings.iter().filter(|one| one.level == level).count();
+        let counts = [Level::Error, Level::Warning, Level::Note].map(|level| match count(level) {
+            1 => format!("1 {}", level.word()),
+            several => format!("{several} {}s", level.word()),
+        });
+        lines.push(match self.findings.is_empty() {
+            true => "fine".to_owned(),
+            false => counts.join(", "),
+        });
+        lines.join("\n")
+    }
 }
 
 fn nodeset_json((name, nodeset): (&NodesetName, &Nodeset)) -> Value {
@@ -87,16 +121,6 @@ fn nodeset_json((name, nodeset): (&NodesetName, &Nodeset)) -> Value {
         "sku": nodeset.sku.as_str(),
         "sites": nodeset.sites.iter().map(SiteName::as_str).collect::<Vec<_>>(),
     })
-}
-
-fn fine_text(Loaded { config, path }: &Loaded) -> String {
-    let mut lines = vec![format!("{}: fine", path.display())];
-    lines.push(format!("cluster {}, ledger {}", config.cluster, config.ledger.path.display()));
-    lines.extend(config.sites.iter().map(|(name, site)| site_line(name, site)));
-    lines.extend(config.nodesets.iter().map(|(name, nodeset)| nodeset_line(name, nodeset)));
-    lines.extend(unused_sites(config));
-    lines.push(format!("not checked: {}", NOT_CHECKED.join("; ")));
-    lines.join("\n")
 }
 
 fn site_line(name: &SiteName, site: &Site) -> String {
@@ -120,11 +144,4 @@ fn nodeset_line(name: &NodesetName, nodeset: &Nodeset) -> String {
     let count = nodeset.nodes.len();
     let nodes = fold_set(&nodeset.nodes);
     format!("nodeset {name}: {count} × {spot}{} in {}: {nodes}", nodeset.sku, sites.join(", "))
-}
-
-/// No error: somebody may be about to use it.
-fn unused_sites(config: &Config) -> Vec<String> {
-    let is_used = |site: &SiteName| config.nodesets.values().any(|set| set.sites.contains(site));
-    let unused = config.sites.keys().filter(|site| !is_used(site));
-    unused.map(|site| format!("site {site} is used by no nodeset")).collect()
 }
