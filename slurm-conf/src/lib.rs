@@ -5,7 +5,10 @@
 //! It never changes a file without showing the change first, and it never shows a secret.
 
 pub mod check;
+pub mod cli;
 pub mod example;
+pub mod make;
+pub mod render;
 pub mod role;
 pub mod sizes;
 pub mod write;

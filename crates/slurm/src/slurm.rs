@@ -159,6 +159,16 @@ impl Slurm {
         })
     }
 
+    /// The version of the installed commands; no slurmctld is asked.
+    pub async fn installed_version(&self) -> Result<SlurmVersion, SlurmError> {
+        let answer = self.scontrol.ask(&["--version"]).await?;
+        answer
+            .stdout
+            .trim()
+            .parse()
+            .map_err(|what| SlurmError::Unreadable { command: answer.command, what })
+    }
+
     /// One setting of the running slurmctld, as `scontrol show config` prints it (`60 sec`); `None`
     /// when it is not set or does not exist. Case of `key` does not matter.
     pub async fn config_value(&self, key: &str) -> Result<Option<String>, SlurmError> {

@@ -119,6 +119,7 @@ pub const TABLES: &[TableKeys] = &[
             "real_memory_mb",
             "memory_margin_percent",
             "gres",
+            "node_options",
         ],
     },
     TableKeys { table: "nodeset.NAME.os_disk", keys: &["size_gb", "type", "ephemeral"] },

@@ -24,8 +24,20 @@ const CPUS: RangeInclusive<u64> = 1..=65_535;
 /// More is no margin but another size.
 const MARGIN_PERCENT: RangeInclusive<u64> = 0..=50;
 /// Slurm's own names and ours: what azslurm writes on the line itself.
-const OPTIONS_BANNED: [&str; 5] =
-    ["partitionname", "nodes", "default", "suspendtime", "resumetimeout"];
+const PARTITION_BANNED: [&str; 4] = ["partitionname", "nodes", "default", "suspendtime"];
+const NODE_BANNED: [&str; 11] = [
+    "nodename",
+    "cpus",
+    "sockets",
+    "corespersocket",
+    "threadspercore",
+    "realmemory",
+    "gres",
+    "feature",
+    "features",
+    "weight",
+    "state",
+];
 
 /// `[power]`: power saving in slurm.conf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +74,8 @@ pub struct NodeLine {
     pub memory_margin_percent: u32,
     /// `gres`: Slurm's Gres, in place of `gpu:N` of the size; empty: the size's.
     pub gres: Vec<String>,
+    /// `node_options`: further `Key=Value` for the line.
+    pub options: Vec<String>,
 }
 
 /// `[partition.NAME]`.
@@ -101,6 +115,7 @@ pub(super) fn node_line(table: &Section<'_>) -> Option<NodeLine> {
         real_memory_mb: number("real_memory_mb", REAL_MEMORY_MB),
         memory_margin_percent: small("memory_margin_percent", MARGIN_PERCENT).unwrap_or(5),
         gres: table.list("gres", gres)?,
+        options: table.list("node_options", |text| option(text, &NODE_BANNED))?,
     })
 }
 
@@ -161,7 +176,7 @@ fn partition(table: &Section<'_>, nodesets: &[NodesetName]) -> Option<Partition>
         nodesets: table.needed_list("nodesets", known)?,
         is_default: table.flag("default", false),
         suspend_time: suspend_time.map(Duration::from_secs),
-        options: table.list("options", option)?,
+        options: table.list("options", |text| option(text, &PARTITION_BANNED))?,
     })
 }
 
@@ -188,7 +203,7 @@ fn gres(text: &str) -> Result<String, String> {
 }
 
 /// `MaxTime=1-00:00:00`. It is one pair of a line, and nothing that azslurm says itself.
-fn option(text: &str) -> Result<String, String> {
+fn option(text: &str, banned: &[&str]) -> Result<String, String> {
     let Some((key, value)) = text.split_once('=') else {
         return Err("is not Key=Value, such as MaxTime=1-00:00:00".to_owned());
     };
@@ -198,7 +213,7 @@ fn option(text: &str) -> Result<String, String> {
     if !is_key || !is_value {
         return Err("is not Key=Value without blanks, quotes, # and \\".to_owned());
     }
-    match OPTIONS_BANNED.iter().find(|banned| key.eq_ignore_ascii_case(banned)) {
+    match banned.iter().find(|banned| key.eq_ignore_ascii_case(banned)) {
         Some(_) => Err(format!("sets {key}, which azslurm writes itself")),
         None => Ok(text.to_owned()),
     }

@@ -1,0 +1,153 @@
+//! The command line: what can be asked, and who answers.
+
+use std::path::{Path, PathBuf};
+
+use azslurm_core::SiteName;
+use azslurm_program::{config_file, exit};
+use azslurm_slurm::SlurmVersion;
+use clap::{Parser, Subcommand};
+
+use crate::{check, example, make, role};
+
+/// Explains and checks the config of azslurm, and makes of it what Slurm needs.
+///
+/// Begin with `azslurm-conf example > /etc/azslurm/azslurm.toml`, adapt it, and run `azslurm-conf
+/// check` after every change. No secret is ever shown. Exit code 0: fine; 1: something was found or
+/// failed; 2: nothing could be done at all.
+#[derive(Debug, Parser)]
+#[command(name = "azslurm-conf", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Which config.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
+    /// /etc/azslurm/azslurm.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check the config, and everything around it: files, slurm.conf, slurmctld, Azure
+    ///
+    /// All errors of the config are printed at once, each as `file:line:column: key: what is wrong
+    /// and what is allowed`. If it has none, slurm.conf, slurmctld and Azure are looked at too, and
+    /// each finding is an error, a warning or a note with its place, why it matters, and what to
+    /// do. Nothing is changed.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Ask neither slurmctld nor Azure: only files are looked at
+        #[arg(long)]
+        offline: bool,
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a config with every key, its default and what it is for
+    Example,
+    /// Print or write the parts of slurm.conf, gres.conf and topology.conf that the config means
+    ///
+    /// Nodes, partitions, power saving, GPUs and InfiniBand blocks, as files to be included. What
+    /// Azure says of the VM sizes is asked once and kept in azslurm-sizes.json beside the config;
+    /// after that no network is needed. The same config gives the same text. No file of Slurm's is
+    /// changed.
+    Render {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Write the files into this folder instead of printing them
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Ask Azure again for sizes that are known
+        #[arg(long)]
+        refresh: bool,
+        /// The Slurm that will read them [default: what `scontrol --version` says]
+        #[arg(long, value_name = "VERSION")]
+        slurm_version: Option<SlurmVersion>,
+    },
+    /// Print the least that the identities of the config must be allowed in Azure, as a script for
+    /// `az`
+    ///
+    /// It makes custom roles for exactly this config and assigns each at the narrowest scope: the
+    /// resource groups of the VMs, subnets, images and identities that they use, and reading of the
+    /// subscriptions. Nothing is asked of Azure: read the script, then run it.
+    Role {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only what this site needs; may be given several times
+        #[arg(long = "site", value_name = "SITE")]
+        sites: Vec<SiteName>,
+        /// Print one JSON object with roles and assignments instead
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what was asked; the exit code.
+pub fn run(arguments: Arguments) -> u8 {
+    match arguments.verb {
+        Verb::Check { file, offline, json } => {
+            let report = on(check::check(file.config.as_deref(), offline));
+            match (json, report.exit_code()) {
+                (true, _) => println!("{:#}", report.json()),
+                (false, exit::CANNOT_START) => eprintln!("{}", report.text()),
+                (false, _) => println!("{}", report.text()),
+            }
+            report.exit_code()
+        }
+        Verb::Example => {
+            print!("{}", example::EXAMPLE);
+            exit::DONE
+        }
+        Verb::Render { file, out, refresh, slurm_version } => {
+            let wanted = make::Wanted { is_fresh: refresh, version: slurm_version };
+            told(on(make::render(file.config.as_deref(), wanted, out.as_deref())))
+        }
+        Verb::Role { file, sites, json } => role(file.config.as_deref(), &sites, json),
+    }
+}
+
+/// One thread: its work is waiting.
+fn on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a thread of its own needs no more than memory").block_on(work)
+}
+
+/// Prints what was made, or why it was not.
+fn told(made: Result<String, make::MakeError>) -> u8 {
+    match made {
+        Ok(text) => {
+            println!("{}", text.trim_end());
+            exit::DONE
+        }
+        Err(error) => {
+            eprintln!("{}", exit::chain_of(&error));
+            error.exit_code()
+        }
+    }
+}
+
+fn role(config: Option<&Path>, sites: &[SiteName], json: bool) -> u8 {
+    let config = match config_file::load(config) {
+        Ok(loaded) => loaded.config,
+        Err(error) => {
+            eprintln!("{}", exit::chain_of(&error));
+            return exit::CANNOT_START;
+        }
+    };
+    if let Some(unknown) = sites.iter().find(|site| !config.sites.contains_key(*site)) {
+        let known: Vec<&str> = config.sites.keys().map(SiteName::as_str).collect();
+        eprintln!("--site {unknown}: the config has the sites {}", known.join(", "));
+        return exit::CANNOT_START;
+    }
+    let rights = role::rights(&config, sites);
+    match json {
+        true => println!("{:#}", serde_json::json!(rights)),
+        false => println!("{}", rights.script()),
+    }
+    exit::DONE
+}
