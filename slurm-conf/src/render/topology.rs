@@ -26,8 +26,10 @@ pub(super) fn text(config: &Config) -> Option<String> {
 fn tree(config: &Config) -> String {
     let mut text = header(TOPOLOGY);
     text.push_str(
-        "#\n# Each block is a switch of its own, with no common root: so no job spans two. All other nodes of the\n\
-         # cluster must be in a switch as well, or Slurm runs no job over several of them; your own lines stay.\n\n",
+        "#\n\
+         # Each block is a switch of its own, with no common root: so no job spans two. All other\n\
+         # nodes of the cluster must be in a switch as well, or Slurm runs no job over several of\n\
+         # them; your own lines stay.\n\n",
     );
     let mut at_site: BTreeMap<&SiteName, Vec<&NodesetName>> = BTreeMap::new();
     for (name, nodeset) in &config.nodesets {
@@ -52,7 +54,7 @@ fn tree(config: &Config) -> String {
 /// As topology/block wants it.
 fn blocks(config: &Config) -> String {
     let mut text = header(TOPOLOGY);
-    text.push_str("\n");
+    text.push('\n');
     for (name, nodeset) in &config.nodesets {
         for (number, nodes) in blocks_of(nodeset) {
             let block = BlockName::new(name.clone(), number);

@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_or_else_the_table_that_it_belongs_to() {
-        let text = "# a\n[cluster]\nname = \"c\"\n\n[nodeset.hb]\nsku = \"x\"\n[nodeset.hb.tags]\na = \"b\"\n";
+        let text = "# a\n[cluster]\nname = \"c\"\n\n[nodeset.hb]\nsku = \"x\"\n\
+                    [nodeset.hb.tags]\na = \"b\"\n";
         assert_eq!(line_of(text, "cluster.name"), Some(3));
         assert_eq!(line_of(text, "nodeset.hb.sku"), Some(6));
         assert_eq!(line_of(text, "nodeset.hb.weight"), Some(5));
