@@ -16,6 +16,7 @@ mod partial;
 mod quota;
 mod reconfigure;
 mod region;
+mod rendered;
 mod requests;
 mod sight;
 mod story;

@@ -7,7 +7,9 @@ use anyhow::Result;
 use azslurm_test_cluster::{Cluster, ClusterSpec};
 use serde_json::json;
 
-use crate::story::{CYCLE, SOON, SRUN, check, end, holds_end, passes_until, spec, vm_calls};
+use crate::story::{
+    CYCLE, SOON, SRUN, check, end, holds_end, passes_until, puts_settle, spec, vm_calls,
+};
 
 /// Nodes that go on to the north when the west is down. Few tries, so that a region that is down
 /// is given up within seconds.
@@ -33,16 +35,7 @@ fn hold_scopes(cluster: &Cluster) -> Result<BTreeSet<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The time passes in which a PUT that nobody saw the answer of may still arrive.
-fn puts_settle(cluster: &Cluster) -> Result<()> {
-    let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
-    ledger.busy_timeout(SOON)?;
-    let sql = "UPDATE attempts SET settles_at = min(settles_at, unixepoch() * 1000 - 1000)";
-    ledger.execute(sql, [])?;
-    Ok(())
-}
-
-fn west_answers_503(cluster: &Cluster) -> Result<()> {
+pub fn west_answers_503(cluster: &Cluster) -> Result<()> {
     let down = json!({ "error": { "code": "ServiceUnavailable",
         "message": "the region is not available" } });
     for method in ["PUT", "GET"] {

@@ -67,6 +67,15 @@ pub fn holds_end(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// The time passes in which a PUT that nobody saw the answer of may still arrive.
+pub fn puts_settle(cluster: &Cluster) -> Result<()> {
+    let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
+    ledger.busy_timeout(SOON)?;
+    let sql = "UPDATE attempts SET settles_at = min(settles_at, unixepoch() * 1000 - 1000)";
+    ledger.execute(sql, [])?;
+    Ok(())
+}
+
 /// Every VM has been there for longer than Azure's list may lag: an absence from it counts.
 pub fn vms_grow_old(cluster: &Cluster) -> Result<()> {
     let ledger = rusqlite::Connection::open(cluster.ledger_path())?;

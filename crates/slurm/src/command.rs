@@ -52,6 +52,16 @@ impl Scontrol {
         }
     }
 
+    /// The same commands with another slurm.conf; they are counted by themselves.
+    pub(crate) fn with_conf(&self, conf: &Path) -> Scontrol {
+        Scontrol {
+            bin_dir: self.bin_dir.clone(),
+            conf: Some(conf.to_owned()),
+            timeout: self.timeout,
+            runs: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }

@@ -19,6 +19,9 @@ const ODD_SHOWN_MAX: usize = 3;
 /// Every node, hidden ones too, one record in each line.
 const SHOW_NODES: [&str; 4] = ["-a", "show", "nodes", "-o"];
 
+/// The least that Slurm's commands take for a slurm.conf.
+const CONF_LEAST: &str = "ClusterName=none\nSlurmctldHost=localhost\n";
+
 /// A cluster's slurmctld. Cheap to clone; clones count their runs together.
 #[derive(Debug, Clone)]
 pub struct Slurm {
@@ -159,9 +162,15 @@ impl Slurm {
         })
     }
 
-    /// The version of the installed commands; no slurmctld is asked.
+    /// The version of the installed commands; no slurmctld is asked, and no slurm.conf is needed:
+    /// `scontrol --version` reads one first, and waits a minute for one that is not there or
+    /// includes what is not there. So it gets one of ours that says nothing.
     pub async fn installed_version(&self) -> Result<SlurmVersion, SlurmError> {
-        let answer = self.scontrol.ask(&["--version"]).await?;
+        let command = "scontrol --version";
+        let failed = |source| SlurmError::NotRead { command: command.to_owned(), source };
+        let conf = tempfile::NamedTempFile::new().map_err(failed)?;
+        std::fs::write(conf.path(), CONF_LEAST).map_err(failed)?;
+        let answer = self.scontrol.with_conf(conf.path()).ask(&["--version"]).await?;
         answer
             .stdout
             .trim()

@@ -31,4 +31,4 @@ pub use cluster::Cluster;
 pub use emulator::{Call, Calls, EmulatorClient, Endpoints, Resource, ResourceEvent};
 pub use gate::Gate;
 pub use interrupt::{catch_interrupts, interrupted};
-pub use spec::{ClusterSpec, Programs, infiniband};
+pub use spec::{ClusterSpec, NodesetSpec, Programs, infiniband};

@@ -54,6 +54,9 @@ pub(crate) fn slurm_conf(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
             ("prefix", spec.prefix.clone()),
         ],
     );
+    if spec.rendered.is_some() {
+        return with_includes(&text, &spec.extra_conf);
+    }
     let topology = spec.block_nodes.map(|_| "TopologyPlugin=topology/tree".to_owned());
     let extra: Vec<String> = spec.extra_conf.iter().cloned().chain(topology).collect();
     with_extra(&text, &extra)
@@ -85,6 +88,93 @@ fn with_extra(text: &str, extra: &[String]) -> String {
     kept.chain(extra.iter().map(String::as_str)).map(|line| format!("{line}\n")).collect()
 }
 
+/// What is rendered, each key of slurm.conf once.
+const RENDERED: [&str; 13] = [
+    "nodename",
+    "partitionname",
+    "returntoservice",
+    "suspendtime",
+    "suspendtimeout",
+    "resumetimeout",
+    "suspendrate",
+    "resumerate",
+    "resumeprogram",
+    "suspendprogram",
+    "resumefailprogram",
+    "privatedata",
+    "treewidth",
+];
+
+/// Without what is rendered, and with the files that are.
+fn with_includes(text: &str, extra: &[String]) -> String {
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_theirs = |line: &&str| {
+        let key = key(line);
+        !RENDERED.contains(&key.as_str()) && key != "communicationparameters"
+    };
+    let kept: String = text.lines().filter(is_theirs).map(|line| format!("{line}\n")).collect();
+    let includes = "include azslurm-power.conf\ninclude azslurm-nodes.conf\n";
+    with_extra(&format!("{kept}{includes}"), extra)
+}
+
+/// The nodesets of azslurm.toml.
+fn nodesets(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
+    let Some(nodesets) = &spec.rendered else { return nodeset(spec, machine) };
+    let mut port = u32::from(machine.port) + 1;
+    let dir = machine.dir.display();
+    let power = format!(
+        "[power]\nsuspend_time_seconds = {}\nsuspend_timeout_seconds = {}\nprogram_dir = {:?}\n",
+        seconds(spec.suspend_time),
+        seconds(spec.suspend_timeout),
+        machine.programs[0].parent().unwrap_or(Path::new("/")),
+    );
+    let mut text = format!("# rendered into {dir}/etc\n{power}");
+    for nodeset in nodesets {
+        let ports = nodeset.has_ports.then(|| {
+            let first = port;
+            port += nodeset.nodes;
+            format!(
+                "node_options = [\"NodeHostname={}\", \"NodeAddr=127.0.0.1\", \"Port=[{first}-{}]\"]",
+                machine.host,
+                port - 1
+            )
+        });
+        text.push_str(&format!("\n[nodeset.{}]\n", nodeset.name));
+        let own = ["image = \"Canonical:ubuntu-24_04-lts:server:latest\"", SSH_KEY];
+        let nodes = format!("nodes = \"{}\"", nodeset.node_list());
+        let lines = own.into_iter().chain([nodes.as_str()]).chain(ports.as_deref());
+        for line in lines.chain(nodeset.lines.iter().map(String::as_str)) {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    text
+}
+
+const SSH_KEY: &str = "ssh_public_key = \"ssh-ed25519 \
+    AAAAC3NzaC1lZDI1NTE5AAAAIGCrwXmJHmFnEbUyyWFVhwKTVpRqXoJ6Q0kRZ1kT0bLq test\"";
+
+/// The one nodeset of a cluster whose slurm.conf is the harness's.
+fn nodeset(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
+    let user_data = spec
+        .user_data
+        .as_ref()
+        .map(|_| format!("user_data_file = \"{}/etc/user-data\"", machine.dir.display()));
+    let mut lines = vec![
+        format!("[nodeset.{}]", spec.prefix),
+        format!("nodes = \"{}\"", spec.node_list()),
+        format!("sites = [{}]", quoted(&spec.sites)),
+        format!("sku = \"{}\"", spec.sku),
+        "image = \"Canonical:ubuntu-24_04-lts:server:latest\"".to_owned(),
+        SSH_KEY.to_owned(),
+    ];
+    lines.extend(user_data);
+    lines.extend(spec.nodeset_lines.iter().cloned());
+    if let Some(nodes) = spec.block_nodes {
+        lines.push(format!("interconnect = \"infiniband\"\nblock_nodes = {nodes}"));
+    }
+    lines.join("\n")
+}
+
 /// azslurm.toml. It stands beside slurm.conf, where the programs look when slurmctld starts them.
 /// With a gate Resource Manager is where the gate is; tokens are for the emulator all the same.
 pub(crate) fn azslurm_toml(
@@ -93,12 +183,6 @@ pub(crate) fn azslurm_toml(
     (azure, gate): (&Endpoints, Option<String>),
 ) -> String {
     let dir = machine.dir.display();
-    let user_data = spec.user_data.as_ref();
-    let user_data = user_data.map(|_| format!("user_data_file = \"{dir}/etc/user-data\""));
-    let mut lines = spec.nodeset_lines.clone();
-    if let Some(nodes) = spec.block_nodes {
-        lines.push(format!("interconnect = \"infiniband\"\nblock_nodes = {nodes}"));
-    }
     filled(
         include_str!("texts/azslurm.toml"),
         &[
@@ -113,12 +197,7 @@ pub(crate) fn azslurm_toml(
             ("graph", gate.unwrap_or_else(|| azure.resource_graph.clone())),
             ("imds", azure.imds.clone()),
             ("subscription", SUBSCRIPTION.to_owned()),
-            ("prefix", spec.prefix.clone()),
-            ("nodes", spec.node_list()),
-            ("user_data", user_data.unwrap_or_default()),
-            ("sites", quoted(&spec.sites)),
-            ("sku", spec.sku.clone()),
-            ("lines", lines.join("\n")),
+            ("nodesets", nodesets(spec, machine)),
             ("extra", spec.config_text.clone()),
         ],
     )

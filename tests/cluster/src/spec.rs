@@ -52,8 +52,34 @@ pub struct ClusterSpec {
     /// Whether a VM starts slurmd only if it is in the InfiniBand partition of its block, by what
     /// `sysfs/<node>` in the scratch directory says. For clusters with blocks.
     pub checks_infiniband: bool,
+    /// Nodes, partitions and power saving come from `azslurm-conf render` over these nodesets, in
+    /// place of the one that `nodes`, `prefix`, `sites`, `sku`, `block_nodes` and `nodeset_lines`
+    /// describe. `nodes` says for how many nodes there are ports.
+    pub rendered: Option<Vec<NodesetSpec>>,
     /// Who acts on slurmctld's wishes.
     pub programs: Programs,
+}
+
+/// A nodeset of a cluster whose configuration is rendered.
+#[derive(Debug, Clone)]
+pub struct NodesetSpec {
+    /// `west` has the nodes `west-[001-004]`.
+    pub name: String,
+    /// How many nodes.
+    pub nodes: u32,
+    /// Whether they may boot: then each has a port of its own for its slurmd, of the cluster's
+    /// ports in the order of the nodesets.
+    pub has_ports: bool,
+    /// Further lines of `[nodeset.<name>]`: `sites` and `sku` at least.
+    pub lines: Vec<String>,
+}
+
+impl NodesetSpec {
+    /// All of its nodes.
+    pub fn node_list(&self) -> String {
+        let width = self.nodes.to_string().len().max(3);
+        format!("{}-[{:0width$}-{:0width$}]", self.name, 1, self.nodes)
+    }
 }
 
 impl Default for ClusterSpec {
@@ -82,6 +108,7 @@ impl Default for ClusterSpec {
             has_gate: false,
             agent_options: None,
             checks_infiniband: false,
+            rendered: None,
             programs: Programs::Azslurm,
         }
     }
