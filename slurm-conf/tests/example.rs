@@ -48,7 +48,7 @@ fn every_default_that_the_example_shows_is_the_parsers() {
         EXAMPLE.lines().filter_map(|line| line.strip_prefix(DEFAULT)).filter(|text| is_toml(text));
     // Every key that has a default, and the tables around them: a change here is a change of the
     // config.
-    assert_eq!(count.count(), 39, "lines that show a default");
+    assert_eq!(count.count(), 46, "lines that show a default");
 }
 
 /// Lines with the sample sign that stand together belong together.
@@ -110,7 +110,10 @@ fn every_key_that_the_parser_knows_is_in_the_example() {
         // A site's own credential has the keys of [credential], which are shown there.
         let names = |path: &str| -> Vec<String> {
             let path = path.replace("site.NAME.credential", "credential");
-            ["west", "htc", "hb", "spot"].iter().map(|name| path.replace("NAME", name)).collect()
+            ["west", "htc", "hb", "spot", "shared"]
+                .iter()
+                .map(|name| path.replace("NAME", name))
+                .collect()
         };
         for key in table.keys {
             let nested = match table.table {

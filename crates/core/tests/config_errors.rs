@@ -513,3 +513,65 @@ fn a_hundred_thousand_nodes_are_read_and_compared() {
     let node = "b40000".parse().unwrap();
     assert_eq!(config.nodeset_of(&node).map(|(name, _)| name.as_str()), Some("other"));
 }
+
+#[test]
+fn what_nodes_do_at_their_boot_is_checked() {
+    for (added, wanted) in [
+        (
+            "[node_init]\nmunge_key_secret = \"hunter2\"",
+            "17:20: node_init.munge_key_secret: \"hunter2\" is not a secret of Key Vault: \
+             https://VAULT.vault.azure.net/secrets/NAME",
+        ),
+        (
+            "[node_init]\nmunge_key_file = \"/k\"\n\
+             munge_key_secret = \"https://v.vault.azure.net/secrets/k\"",
+            "17:18: node_init.munge_key_file: goes not together with munge_key_secret: keep one",
+        ),
+        (
+            "[node_init]\nhosts = [\"head\"]",
+            "17:10: node_init.hosts[0]: \"head\" is not a line for /etc/hosts: an address and its \
+             names, such as \"10.0.0.4 head\"",
+        ),
+        (
+            "[node_init]\nscratch = \"/\"",
+            "17:11: node_init.scratch: \"/\" is the root of all files: name a \
+             folder, or \"\" for none",
+        ),
+        (
+            "[node_init]\nwait_seconds = 5",
+            "17:16: node_init.wait_seconds: 5 is not between 10 and 3600",
+        ),
+        ("[node_init]\nwait = 5", "17:1: node_init.wait: is not known…"),
+        (
+            "[mount.a]\ntype = \"nsf\"\nsource = \"s:/v\"\npath = \"/v\"",
+            "17:8: mount.a.type: \"nsf\" is not one of \"nfs\", \"lustre\"; did you mean \"nfs\"?",
+        ),
+        (
+            "[mount.a]\ntype = \"lustre\"\nsource = \"s:/v\"\npath = \"/v\"",
+            "18:10: mount.a.source: \"s:/v\" is not a Lustre source: address@tcp:/name, such as \
+             10.0.2.4@tcp:/lustrefs",
+        ),
+        (
+            "[mount.a]\ntype = \"nfs\"\nsource = \"s:/v\"",
+            "16:1: mount.a.path: is missing: [mount.a] needs it",
+        ),
+        (
+            "[mount.a]\ntype = \"nfs\"\nsource = \"s:/v\"\npath = \"/usr\"",
+            "19:8: mount.a.path: \"/usr\" cannot be mounted on: name a folder of its own, such as \
+             /shared",
+        ),
+        (
+            "[mount.a]\ntype = \"nfs\"\nsource = \"s:/v\"\npath = \"/v\"\nnodesets = [\"hct\"]",
+            "20:13: mount.a.nodesets[0]: \"hct\" is not a nodeset: did you mean \"htc\"?",
+        ),
+        (
+            "[mount.a]\ntype = \"nfs\"\nsource = \"s:/v\"\npath = \"/v\"\n\
+             [mount.b]\ntype = \"nfs\"\nsource = \"s:/w\"\npath = \"/v\"\nnodesets = [\"htc\"]",
+            "23:8: mount.b.path: is that of [mount.a] too, on the same nodes",
+        ),
+    ] {
+        assert_says(&said_with(added), wanted);
+    }
+    let config = fine_with("[node_init]\nscratch = \"\"\nprogram = \"\"");
+    assert_eq!((config.node_init.scratch, config.node_init.program), (None, None));
+}

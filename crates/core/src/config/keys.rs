@@ -38,6 +38,8 @@ pub const TABLES: &[TableKeys] = &[
             "nodeset",
             "power",
             "partition",
+            "node_init",
+            "mount",
         ],
     },
     TableKeys { table: "cluster", keys: &["name"] },
@@ -133,6 +135,22 @@ pub const TABLES: &[TableKeys] = &[
         table: "partition.NAME",
         keys: &["nodesets", "default", "suspend_time_seconds", "options"],
     },
+    TableKeys {
+        table: "node_init",
+        keys: &[
+            "munge_key_secret",
+            "munge_key_file",
+            "hosts",
+            "conf_server",
+            "scratch",
+            "packages",
+            "program",
+            "agent_options",
+            "wait_seconds",
+        ],
+    },
+    TableKeys { table: "mount", keys: &[] },
+    TableKeys { table: "mount.NAME", keys: &["type", "source", "path", "options", "nodesets"] },
 ];
 
 /// The keys of the table `kind`.

@@ -16,6 +16,7 @@ mod credential;
 mod errors;
 mod keys;
 mod lines;
+mod node_init;
 mod nodeset;
 mod places;
 mod reader;
@@ -26,6 +27,7 @@ mod types;
 pub use errors::{ConfigError, ConfigErrors};
 pub use keys::{TABLES, TableKeys};
 pub use lines::{NodeLine, Partition, Power, Topology};
+pub use node_init::{Mount, MountKind, MungeKey, NodeInit, VaultSecret};
 pub use places::line_of;
 pub use types::*;
 
@@ -84,6 +86,8 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
     let names: Vec<_> = nodesets.iter().flat_map(|sets| sets.keys().cloned()).collect();
     // With a broken nodeset the names are not known, and no partition could be right.
     let partitions = nodesets.as_ref().and_then(|_| lines::partitions(&root, &names));
+    let node_init = node_init::node_init(&root.table("node_init"));
+    let mounts = node_init::mounts(&root);
     Some(Config {
         cluster: cluster?,
         slurm,
@@ -96,6 +100,8 @@ fn read<'t>(document: &'t Document<'t>, root: &'t DeTable<'t>) -> Option<Config>
         nodesets: nodesets?,
         power,
         partitions: partitions?,
+        node_init: node_init?,
+        mounts: mounts?,
     })
 }
 

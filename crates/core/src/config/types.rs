@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::lines::{NodeLine, Partition, Power, Topology};
+use super::node_init::{Mount, NodeInit};
 use crate::secret::Secret;
 use crate::{ClusterName, NodeName, NodesetName, PartitionName, SiteName};
 
@@ -34,6 +35,10 @@ pub struct Config {
     pub power: Power,
     /// `[partition.NAME]`; without any each nodeset is one.
     pub partitions: BTreeMap<PartitionName, Partition>,
+    /// `[node_init]`.
+    pub node_init: NodeInit,
+    /// `[mount.NAME]`.
+    pub mounts: BTreeMap<String, Mount>,
 }
 
 impl Config {
