@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use azslurm_core::SiteName;
+use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::{config_file, exit};
 use azslurm_slurm::SlurmVersion;
 use clap::{Parser, Subcommand};
 
-use crate::{check, example, make, role};
+use crate::{check, example, make, node_init, role};
 
 /// Explains and checks the config of azslurm, and makes of it what Slurm needs.
 ///
@@ -50,6 +50,21 @@ enum Verb {
     },
     /// Print a config with every key, its default and what it is for
     Example,
+    /// Print the user data of a nodeset's VMs: what cloud-init does from their boot to slurmd
+    ///
+    /// It needs no network and holds no secret. Write it with --out and name that file as
+    /// `user_data_file` of the nodeset; after a change of the config make it anew. What it does step
+    /// by step, and how to make an image of it, stands at its beginning.
+    NodeInit {
+        /// The nodeset
+        #[arg(value_name = "NODESET")]
+        nodeset: NodesetName,
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Write it into this file instead; one that node-init has not made is not overwritten
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Print or write the parts of slurm.conf, gres.conf and topology.conf that the config means
     ///
     /// Nodes, partitions, power saving, GPUs and InfiniBand blocks, as files to be included. What
@@ -102,6 +117,9 @@ pub fn run(arguments: Arguments) -> u8 {
         Verb::Example => {
             print!("{}", example::EXAMPLE);
             exit::DONE
+        }
+        Verb::NodeInit { nodeset, file, out } => {
+            node_init::run(file.config.as_deref(), &nodeset, out.as_deref())
         }
         Verb::Render { file, out, refresh, slurm_version } => {
             let wanted = make::Wanted { is_fresh: refresh, version: slurm_version };
