@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use azslurm_core::NodeName;
 use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
+use azslurm_core::boot::Missed;
 use azslurm_core::decide::SlurmView;
 use azslurm_core::hostlist;
 use azslurm_core::plan::held_everywhere;
@@ -59,7 +60,7 @@ async fn work(session: &mut Session, holder: &Holder) -> Result<usize, LedgerErr
     let (events, missed): (Vec<_>, Vec<_>) = diagnose(session, &attempts)
         .await
         .into_iter()
-        .map(|(event, fate, attempt)| (event, (attempt, fate)))
+        .map(|(event, fate, attempt)| (event, Missed { attempt, fate, told: None }))
         .unzip();
     session.ledger.write(|writer| {
         events.iter().try_for_each(|event| writer.event(event))?;

@@ -54,7 +54,9 @@ pub fn take(
         }
         let touched: Vec<&Decided> =
             touched.iter().filter(|one| !changed.contains(&one.node)).copied().collect();
-        holds::strike_boots(writer, &config, (&boots::missed(seen, &touched), now()))?;
+        let missed = boots::missed(seen, &touched);
+        boots::events(&missed, now()).iter().try_for_each(|event| writer.event(event))?;
+        holds::strike_boots(writer, &config, (&missed, now()))?;
         Ok::<_, LedgerError>(changed)
     })?;
     let nodes: Vec<NodeName> = decided

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use azslurm_core::Timestamp;
 use azslurm_core::attempt::{Attempt, Change};
-use azslurm_core::boot::VmFate;
+use azslurm_core::boot::{Missed, VmFate};
 use azslurm_core::decide::{AttemptAction, LeaseView, SlurmView};
 use azslurm_core::hold::Success;
-use azslurm_ledger::LedgerError;
+use azslurm_ledger::{Event, LedgerError};
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, holds, now, view};
+use azslurm_slurm::Node;
 
 use crate::act;
 use crate::observe::Observation;
@@ -58,26 +60,52 @@ fn just_up(seen: &Observation) -> Vec<Attempt> {
     up
 }
 
-/// VMs that a pass deletes because their nodes missed ResumeTimeout: azslurm-resume-fail was not
-/// called for them.
-pub(crate) fn missed(seen: &Observation, decided: &[&Decided]) -> Vec<(Attempt, VmFate)> {
+/// VMs that a pass deletes because their nodes missed ResumeTimeout (azslurm-resume-fail was not
+/// called for them), or because a step of their set-up failed, as they say themselves.
+pub(crate) fn missed(seen: &Observation, decided: &[&Decided]) -> Vec<Missed> {
     let mut missed = Vec::new();
     for one in decided {
-        let node = seen.node(&one.node);
-        let is_off = matches!(one.slurm, SlurmView::OffFailed | SlurmView::OffCompleting);
-        if !is_off || !node.is_some_and(view::missed_resume_timeout) {
+        let Some(told) = seen.node(&one.node).and_then(|node| not_come(one.slurm, node)) else {
             continue;
-        }
+        };
         let is_deleted = |attempt: &&Attempt| {
             let mut of_one = one.attempts.iter();
             of_one.any(|(vm, action, _)| *vm == attempt.is.vm && *action == AttemptAction::Delete)
         };
-        let deleted = seen.attempts_of(&one.node).iter().filter(is_deleted);
-        missed.extend(deleted.map(|attempt| (attempt.clone(), fate(attempt))));
+        let deleted = seen.attempts_of(&one.node).iter().filter(is_deleted).cloned();
+        missed.extend(deleted.map(|attempt| {
+            let fate = fate(&attempt, told.is_some());
+            Missed { attempt, fate, told: told.clone() }
+        }));
     }
     missed
 }
 
-fn fate(attempt: &Attempt) -> VmFate {
-    if attempt.running_at.is_some() { VmFate::Runs } else { VmFate::NotProvisioned }
+/// Whether a node has not come, and then what it says itself.
+fn not_come(slurm: SlurmView, node: &Node) -> Option<Option<String>> {
+    let told = view::failed_set_up(node);
+    let is_off = matches!(slurm, SlurmView::OffFailed | SlurmView::OffCompleting);
+    let has_told = told.is_some() && (is_off || slurm == SlurmView::BootingRefused);
+    let is_late = is_off && view::missed_resume_timeout(node);
+    (has_told || is_late).then_some(told)
+}
+
+/// A node that speaks runs, also if nobody has written down that Azure has made it.
+fn fate(attempt: &Attempt, has_told: bool) -> VmFate {
+    if has_told || attempt.running_at.is_some() { VmFate::Runs } else { VmFate::NotProvisioned }
+}
+
+/// What nodes have told, for whoever asks later.
+pub(crate) fn events(missed: &[Missed], at: Timestamp) -> Vec<Event> {
+    let one = |missed: &Missed| {
+        let is = &missed.attempt.is;
+        let text = format!("the set-up of {} failed: {}", is.node, missed.told.as_ref()?);
+        let mut event = Event::new(at, "boot-failed", text);
+        event.node = Some(is.node.clone());
+        event.vm = Some(is.vm.clone());
+        event.job = is.jobs.first().copied();
+        event.site = Some(is.place.site.clone());
+        Some(event)
+    };
+    missed.iter().filter_map(one).collect()
 }

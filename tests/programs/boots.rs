@@ -77,6 +77,42 @@ fn a_pass_counts_what_resume_fail_was_not_called_for_until_slurmd_registers() {
 }
 
 #[test]
+fn a_node_that_tells_which_step_of_its_set_up_failed_is_replaced_and_counted_and_explained() {
+    let bench = Bench::start();
+    let why = "mounts: s:/v on /v: Connection refused";
+    let down = format!("DOWN+CLOUD+POWERING_UP Reason=azslurm: node-init: {why}");
+    for strikes in [1, 2] {
+        said(&bench.run("azslurm-resume", &["n1"]), 0);
+        bench.wait_for_the_driver();
+        let attempts = bench.ledger().attempts_latest().unwrap();
+        let vm = attempts.last().unwrap().is.vm.to_string();
+        bench.slurmctld_says(&[("n1", &down)]);
+        wait_for("the VM to be gone", || {
+            bench.run("azslurm-sync", &["pass", "--wait", "1"]);
+            all(AttemptState::Gone)(&bench.ledger().attempts_latest().unwrap())
+        });
+        let hold = bench
+            .ledger()
+            .hold_of(SCOPE)
+            .unwrap()
+            .unwrap_or_else(|| panic!("it counts at once: {}", bench.log()));
+        assert_eq!(hold.strikes, strikes, "each VM counts once, however many passes see it");
+        assert_eq!(hold.text, format!("the set-up of n1 failed: {why}"));
+        let story = bench.run("azslurm-sync", &["explain", "n1"]);
+        said(&story, 0);
+        let story = String::from_utf8_lossy(&story.stdout).into_owned();
+        assert_names(&story, &["boot-failed", &format!("the set-up of n1 failed: {why}")]);
+        let of_vm = bench.run("azslurm-sync", &["events", "--vm", &vm]);
+        let of_vm = String::from_utf8_lossy(&of_vm.stdout).into_owned();
+        assert_eq!(of_vm.matches("boot-failed").count(), 1, "{of_vm}");
+    }
+    let plan = bench.run("azslurm-sync", &["plan", "n2"]);
+    said(&plan, 1);
+    let text = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert_names(&text, &["n2: cannot come now: BootFailure", why]);
+}
+
+#[test]
 fn a_vm_that_azure_took_while_it_booted_is_no_boot_failure() {
     let bench = Bench::start();
     let spot = "[nodeset.s]\nnodes = \"s1\"\nsites = [\"west\"]\npriority = \"spot\"\n\

@@ -2,8 +2,8 @@
 //! (a wrong image, a broken user data, another munge key).
 //!
 //! ```text
-//! missed ResumeTimeout ──► judge ──counts──► hold boot:<nodeset>/<image>: one strike a request
-//!                            └─ else: it is somebody else's fault, or the node's alone
+//! missed ResumeTimeout ─┬► judge ──counts──► hold boot:<nodeset>/<image>: one strike a request
+//! its set-up has failed ┘    └─ else: it is somebody else's fault, or the node's alone
 //! first strike: counted only    second and later: closed, half open, one tries   (hold.rs)
 //! slurmd registers on a VM that was made after the last strike ──► the hold is gone
 //! ```
@@ -22,6 +22,22 @@ use crate::hostlist;
 
 /// VMs of one request are intended within this: a thousand rows are written in less.
 const TOGETHER: Duration = Duration::from_secs(10);
+
+/// The code of the reason that a node gives slurmctld when a step between its boot and slurmd fails
+/// (`azslurm-conf node-init`).
+pub const CODE_NODE_INIT: &str = "node-init";
+
+/// A node that has not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// Its VM.
+    pub attempt: Attempt,
+    /// What Azure says of that.
+    pub fate: VmFate,
+    /// What the node itself says: which step of its set-up failed, and why. `None`: it was not
+    /// heard of until ResumeTimeout.
+    pub told: Option<String>,
+}
 
 /// What Azure says of a VM whose node missed ResumeTimeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,16 +94,17 @@ fn verdict(
     }
 }
 
-/// What is said of attempts that count, as if Azure had said it.
-pub fn says(attempts: &[&Attempt]) -> AzureSays {
-    let nodes = hostlist::fold_set(attempts.iter().map(|attempt| &attempt.is.node));
-    AzureSays {
-        code: CODE_BOOT_FAILURE.to_owned(),
-        text: format!(
+/// What is said of nodes that count, as if Azure had said it: in the words of the first that has
+/// any.
+pub fn says(missed: &[&Missed]) -> AzureSays {
+    let nodes = hostlist::fold_set(missed.iter().map(|one| &one.attempt.is.node));
+    let text = match missed.iter().find_map(|one| one.told.as_deref()) {
+        Some(told) => format!("the set-up of {nodes} failed: {told}"),
+        None => format!(
             "slurmd did not register on {nodes}: look at image, user data, munge key, network"
         ),
-        request_id: None,
-    }
+    };
+    AzureSays { code: CODE_BOOT_FAILURE.to_owned(), text, request_id: None }
 }
 
 type Cell = (VmFate, bool, bool, bool);

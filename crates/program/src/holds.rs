@@ -2,7 +2,7 @@
 
 use azslurm_core::Timestamp;
 use azslurm_core::attempt::Attempt;
-use azslurm_core::boot::{self, Verdict, VmFate};
+use azslurm_core::boot::{self, Missed, Verdict};
 use azslurm_core::config::Config;
 use azslurm_core::failure::{Moment, hold_of};
 use azslurm_core::hold::{Candidate, Hold, HoldScope, HoldStanding, Success, ended_by_success};
@@ -71,29 +71,30 @@ pub fn end(
     Ok(())
 }
 
-/// Judges VMs whose nodes missed ResumeTimeout, of one call, and remembers those that say something
-/// about their nodeset and image.
+/// Judges VMs whose nodes missed ResumeTimeout or could not set themselves up, of one call, and
+/// remembers those that say something about their nodeset and image.
 pub fn strike_boots(
     writer: &mut Writer<'_>,
     config: &Config,
-    (missed, at): (&[(Attempt, VmFate)], Timestamp),
+    (missed, at): (&[Missed], Timestamp),
 ) -> Result<(), LedgerError> {
     let facts = facts::read(writer)?;
-    let mut counted: Vec<&Attempt> = Vec::new();
-    for (attempt, fate) in missed {
+    let mut counted: Vec<&Missed> = Vec::new();
+    for one in missed {
+        let Missed { attempt, fate, told } = one;
         let newest = writer.newest_registered(&attempt.is.nodeset, &attempt.is.image)?;
         let verdict = boot::judge(attempt, *fate, newest);
-        tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm, ?verdict,
-            "the node missed ResumeTimeout");
+        let what = told.as_deref().unwrap_or("the node missed ResumeTimeout");
+        tracing::warn!(node = %attempt.is.node, vm = %attempt.is.vm, ?verdict, "{what}");
         if verdict == Verdict::Counts {
-            counted.push(attempt);
+            counted.push(one);
         }
     }
-    let pair = |attempt: &Attempt| (attempt.is.nodeset.clone(), attempt.is.image.clone());
-    counted.sort_by_key(|attempt| pair(attempt));
+    let pair = |one: &Missed| (one.attempt.is.nodeset.clone(), one.attempt.is.image.clone());
+    counted.sort_by_key(|one| pair(one));
     for of_pair in counted.chunk_by(|one, next| pair(one) == pair(next)) {
         let says = boot::says(of_pair);
-        let newest = of_pair.iter().max_by_key(|attempt| attempt.intended_at);
+        let newest = of_pair.iter().map(|one| &one.attempt).max_by_key(|one| one.intended_at);
         let hold = newest.and_then(|attempt| {
             let found = Candidate::of(&attempt.is, (config, &facts), |candidate| {
                 hold_of(Moment::Operation, &says, candidate, at)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use azslurm_core::Timestamp;
+use azslurm_core::boot::CODE_NODE_INIT;
 use azslurm_core::decide::{SlurmView, Whose};
 use azslurm_core::node::{NodeBase, NodeFlag, NodeState};
 use azslurm_slurm::reason::BETWEEN;
@@ -53,6 +54,13 @@ pub fn missed_resume_timeout(node: &Node) -> bool {
     node.state.base == NodeBase::Down && last.is_some_and(|part| part.trim() == RESUME_TIMEOUT)
 }
 
+/// What a node says of the step of its set-up that failed, as its reason has it.
+pub fn failed_set_up(node: &Node) -> Option<String> {
+    let first = node.reason.as_deref()?.split(BETWEEN).next()?;
+    let ours = reason::parse_ours(first.trim())?;
+    (ours.code == CODE_NODE_INIT).then_some(ours.text)
+}
+
 /// Whether its reason is of our own making, whatever slurmctld has added.
 pub fn has_our_reason(node: &Node) -> bool {
     let first = node.reason.as_deref().and_then(|text| text.split(BETWEEN).next());
@@ -89,16 +97,16 @@ fn is_ours(text: &str, state: &NodeState) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_node_is_dead_when_slurmctld_alone_has_called_it_so_for_long() {
-        let since = Timestamp::from_millis(1_000_000_000_000);
-        let node = |text: &str| Node {
+    const SINCE: Timestamp = Timestamp::from_millis(1_000_000_000_000);
+
+    fn down(text: &str) -> Node {
+        Node {
             name: "n1".parse().unwrap(),
             state: "DOWN+CLOUD+NOT_RESPONDING".parse().unwrap(),
             reason: Some(text.to_owned()),
             comment: None,
             reason_user: Some("slurm".to_owned()),
-            reason_at: Some(since),
+            reason_at: Some(SINCE),
             address: None,
             host_name: None,
             boot_time: None,
@@ -107,8 +115,12 @@ mod tests {
             partitions: Vec::new(),
             features: Vec::new(),
             version: None,
-        };
-        let (soon, late) = (since.plus(DEAD_AFTER / 2), since.plus(DEAD_AFTER));
+        }
+    }
+
+    #[test]
+    fn a_node_is_dead_when_slurmctld_alone_has_called_it_so_for_long() {
+        let (soon, late) = (SINCE.plus(DEAD_AFTER / 2), SINCE.plus(DEAD_AFTER));
         let ours = "azslurm: evicted: Azure took the Spot VM back: it is gone";
         for (text, at, expected) in [
             ("Not responding".to_owned(), late, SlurmView::Dead),
@@ -120,8 +132,21 @@ mod tests {
             ("Not responding, says Bob".to_owned(), late, SlurmView::Down),
             ("bad dimm".to_owned(), late, SlurmView::Down),
         ] {
-            assert_eq!(of_at(&node(&text), at), expected, "{text}");
-            assert_eq!(of(&node(&text)), SlurmView::Down, "{text}");
+            assert_eq!(of_at(&down(&text), at), expected, "{text}");
+            assert_eq!(of(&down(&text)), SlurmView::Down, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_node_tells_what_of_its_set_up_failed_whatever_slurmctld_adds() {
+        let ours = "azslurm: node-init: munge: no key";
+        for (text, expected) in [
+            (ours.to_owned(), Some("munge: no key")),
+            (format!("{ours} : ResumeTimeout reached"), Some("munge: no key")),
+            ("azslurm: infiniband: no key".to_owned(), None),
+            (format!("bad dimm : {ours}"), None),
+        ] {
+            assert_eq!(failed_set_up(&down(&text)).as_deref(), expected, "{text}");
         }
     }
 
