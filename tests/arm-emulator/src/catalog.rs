@@ -51,6 +51,8 @@ pub struct SkuFacts {
     pub gpus: u32,
     /// Zones that sell it, in a region that has zones.
     pub zones: &'static [&'static str],
+    /// Arm64, and not x64.
+    pub is_arm: bool,
     /// Retired: listed with a restriction, and not sold.
     pub is_retired: bool,
 }
@@ -149,9 +151,7 @@ fn read(line: &'static str) -> Option<SkuFacts> {
         memory_gb: memory.parse().ok()?,
         generations,
         rdma: flags.contains('r'),
-        // Every size of today may be asked for as Spot but the B and the promotional ones, and
-        // those are not here.
-        spot_capable: true,
+        spot_capable: !flags.contains('o'),
         accelerated_networking: flags.contains('a'),
         ephemeral_os: flags.contains('e'),
         cache_disk_gb: cache.parse().ok()?,
@@ -161,6 +161,7 @@ fn read(line: &'static str) -> Option<SkuFacts> {
         max_nics: nics.parse().ok()?,
         gpus: gpus.parse().ok()?,
         zones: ZONES,
+        is_arm: flags.contains('m'),
         is_retired: flags.contains('x'),
     })
 }
@@ -238,12 +239,12 @@ fn capabilities(sku: &SkuFacts) -> Vec<Value> {
         ("HyperVGenerations", sku.generations.to_owned()),
         ("MemoryGB", sku.memory_gb.to_string()),
         ("MaxDataDiskCount", sku.max_data_disks.to_string()),
-        ("CpuArchitectureType", "x64".to_owned()),
+        ("CpuArchitectureType", if sku.is_arm { "Arm64" } else { "x64" }.to_owned()),
         ("LowPriorityCapable", truth(sku.spot_capable)),
         ("PremiumIO", truth(sku.accelerated_networking)),
         ("VMDeploymentTypes", "IaaS".to_owned()),
         ("vCPUsAvailable", sku.vcpus_available.to_string()),
-        ("vCPUsPerCore", if sku.rdma { "1" } else { "2" }.to_owned()),
+        ("vCPUsPerCore", if sku.rdma || sku.is_arm { "1" } else { "2" }.to_owned()),
         ("EphemeralOSDiskSupported", truth(sku.ephemeral_os)),
         ("EncryptionAtHostSupported", "True".to_owned()),
         ("CapacityReservationSupported", truth(!sku.rdma)),

@@ -65,6 +65,8 @@ pub struct Urls {
     pub imds: String,
     /// Resource Graph, HTTP: the same as Resource Manager.
     pub resource_graph: String,
+    /// Retail prices, HTTP: the same as Resource Manager.
+    pub prices: String,
     /// Control interface, HTTP.
     pub control: String,
 }
@@ -192,6 +194,7 @@ impl Listeners {
         Ok(Urls {
             control: format!("{http}/_emulator"),
             resource_graph: http.clone(),
+            prices: http.clone(),
             arm_http: http,
             authority: https.clone(),
             arm_https: https,

@@ -15,9 +15,11 @@ use super::Shared;
 use super::faults::Fault;
 use crate::model::capacity::Room;
 use crate::model::quota::Allowance;
+use crate::model::rights::Rights;
 use crate::model::scheduled::EventKind;
 use crate::model::seed::{Leaves, Seed};
 use crate::model::time::Millis;
+use crate::model::vnet_use::{Crowd, Peering};
 
 /// Where the control interface begins.
 const ROOT: &str = "/_emulator";
@@ -26,7 +28,7 @@ const ROOT: &str = "/_emulator";
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// What can be asked for; shown when something else was.
-const ALLOWED: [&str; 31] = [
+const ALLOWED: [&str; 35] = [
     "GET /resources?alive=true|false",
     "GET /calls",
     "POST /calls/reset",
@@ -36,7 +38,12 @@ const ALLOWED: [&str; 31] = [
     "GET /delays",
     "POST /delays {preset?, vm_create_ms?, vm_delete_ms?, …, retry_after_s?}",
     "POST /habits {changed_case?, nic_reserved_ms?, …}",
-    "POST /offers {unknown_images?, images_with_plan?, spot_price?}",
+    "POST /offers {unknown_images?, images_with_plan?, spot_price?, images?, unaccepted_plans?, \
+     unregistered_providers?, restrictions?, prices?}",
+    "POST /rights {grants: [{scope, actions, not_actions?}]}",
+    "POST /subnets {subnet, take}",
+    "POST /peerings {vnet, name, remote, state}",
+    "POST /resources {id, body}: a PUT by somebody else, with every right",
     "GET /faults",
     "POST /faults {method?, path_contains?, times?, skip?, kind?, status?, body?, headers?, …}",
     "DELETE /faults",
@@ -94,7 +101,7 @@ fn parse_body(bytes: &Bytes) -> Result<Value, String> {
 }
 
 fn refused(text: &str) -> (StatusCode, Value) {
-    (StatusCode::BAD_REQUEST, json!({"error": text, "allowed": ALLOWED}))
+    (StatusCode::BAD_REQUEST, json!({"error": text, "allowed": &ALLOWED[..]}))
 }
 
 /// Answers a control request: verb, path below `/_emulator` and query; and its body.
@@ -218,6 +225,11 @@ fn set(shared: &Shared, path: &str, body: &Value) -> Result<Value, String> {
         "/delays" => shared.with_model(|model, _| model.change_delays(body)),
         "/habits" => shared.with_model(|model, _| model.change_habits(body)),
         "/offers" => shared.with_model(|model, _| model.change_offers(body)),
+        "/rights" => {
+            let rights: Rights = read(body)?;
+            Ok(shared.with_model(|model, _| model.set_rights(rights)))
+        }
+        "/subnets" | "/peerings" | "/resources" => set_ground(shared, path, body),
         "/throttle" => shared.with_model(|model, _| model.change_limits(body)),
         "/faults" => {
             let fault: Fault = read(body)?;
@@ -233,6 +245,34 @@ fn set(shared: &Shared, path: &str, body: &Value) -> Result<Value, String> {
             Ok(json!({}))
         }
         _ => set_vms(shared, path, body),
+    }
+}
+
+/// Something that a resource's owner does.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owned {
+    id: String,
+    body: Value,
+}
+
+fn set_ground(shared: &Shared, path: &str, body: &Value) -> Result<Value, String> {
+    match path {
+        "/subnets" => {
+            let crowd: Crowd = read(body)?;
+            shared.with_model(|model, _| model.crowd(&crowd))
+        }
+        "/peerings" => {
+            let peering: Peering = read(body)?;
+            shared.with_model(|model, _| model.peer(&peering))
+        }
+        "/resources" => {
+            let owned: Owned = read(body)?;
+            let answer =
+                shared.with_model(|model, now| model.put_by_owner(owned.id, owned.body, now));
+            answer.map_err(|error| format!("{}: {}", error.code, error.message))
+        }
+        _ => Err(format!("POST {path} is not known")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! /_emulator/…          control; /_emulator/identity/… is the directory's own
 //! /metadata, /{tenant}  identity            ┐ watched: faults, record
 //! /vm/{name}/metadata   what a VM asks      │
+//! /api/retail/prices    the price list      │
 //! everything else       token ─► the model  ┘
 //! ```
 
@@ -12,6 +13,7 @@ mod calls;
 pub mod control;
 mod faults;
 mod metadata;
+mod prices;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -93,6 +95,7 @@ impl Shared {
 pub fn router(shared: Arc<Shared>) -> Router {
     let watched = identity::router(Arc::clone(&shared.identities))
         .merge(metadata::router(Arc::clone(&shared)))
+        .merge(prices::router(Arc::clone(&shared)))
         .fallback_service(arm::service(Arc::clone(&shared)))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), watch::watch));
     let directory = identity::control_router(Arc::clone(&shared.identities));

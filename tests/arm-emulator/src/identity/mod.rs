@@ -12,7 +12,7 @@
 //! that was edited, is refused. Times are those of the real clock: a client compares them with its
 //! own.
 //!
-//! Must never: know a resource or a right. Whoever is checked successfully may do everything.
+//! Must never: know a resource or a right: who may do what is the model's.
 
 mod assertion;
 mod authority;

@@ -31,6 +31,11 @@ impl Cidr {
         1 << (32 - self.prefix)
     }
 
+    /// How many addresses it has, Azure's own included.
+    pub fn addresses(self) -> usize {
+        usize::try_from(self.size()).unwrap_or(usize::MAX)
+    }
+
     fn last(self) -> u32 {
         self.base + (self.size() - 1)
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::capacity::Room;
 use super::ids;
 use super::quota::Allowance;
+use super::rights::Rights;
 use super::settings::{Delays, Habits, Offers};
 use super::throttle::Limits;
 use super::time::Millis;
@@ -34,8 +35,10 @@ pub struct Config {
     pub delays: Delays,
     /// Azure's habits.
     pub habits: Habits,
-    /// Images and prices.
+    /// Sizes, images, terms and prices.
     pub offers: Offers,
+    /// Who may do what.
+    pub rights: Rights,
     /// Rate limits.
     pub throttle: Limits,
     /// Limits of room.
@@ -112,6 +115,7 @@ impl Default for Config {
             delays: Delays::default(),
             habits: Habits::default(),
             offers: Offers::default(),
+            rights: Rights::default(),
             throttle: Limits::default(),
             capacity: Vec::new(),
             quota: Vec::new(),

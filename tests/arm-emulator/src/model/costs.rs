@@ -57,6 +57,7 @@ impl Model {
             | Route::ActivityLog(_)
             | Route::MarketImage(..)
             | Route::GalleryImage(_)
+            | Route::Look(..)
             | Route::Graph => String::new(),
         }
     }
@@ -99,6 +100,7 @@ fn provider(route: &Route, method: Method) -> Provider {
         | Route::Skus(_)
         | Route::ActivityLog(_)
         | Route::MarketImage(..)
+        | Route::Look(..)
         | Route::GalleryImage(_) => Provider::None,
     }
 }

@@ -31,6 +31,11 @@ impl Model {
         if let Err(error) = self.check_subscription(route) {
             return error.to_response();
         }
+        if let Err(error) =
+            self.check_rights(route, request).and_then(|()| self.check_registered(route, request))
+        {
+            return error.to_response();
+        }
         let charge = self.charge_of(route, request);
         let limits = match self.throttle.charge(&charge, self.now) {
             Ok(headers) => headers,
@@ -51,7 +56,8 @@ impl Model {
         }
     }
 
-    fn handle(&mut self, route: &Route, request: &Request) -> Answer {
+    /// The handler of the kind.
+    pub(super) fn handle(&mut self, route: &Route, request: &Request) -> Answer {
         match route {
             Route::Subscriptions | Route::Subscription(_) | Route::Locations(_) => {
                 self.read_subscriptions(route)
@@ -84,6 +90,7 @@ impl Model {
             Route::Skus(_) => Ok(self.skus(request)),
             Route::MarketImage(_, urn) => self.market_image(urn),
             Route::GalleryImage(id) => self.gallery_image(id),
+            Route::Look(subscription, look) => self.look(subscription, look, request),
             Route::ActivityLog(subscription) => {
                 only_get(request)?;
                 self.activity_log(subscription, request)
@@ -125,6 +132,7 @@ impl Model {
             (Kind::Vm, "deallocate", Method::Post) => self.deallocate_vm(id, request),
             (Kind::Vm, "simulateeviction", Method::Post) => self.simulate_eviction(id),
             (Kind::Vnet, "subnets", Method::Get) => self.list_subnets(id),
+            (Kind::Vnet, "usages", Method::Get) => self.subnet_usages(id),
             _ => Err(method_not_allowed(request)),
         }
     }

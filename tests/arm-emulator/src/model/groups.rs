@@ -60,6 +60,7 @@ impl Model {
             | Route::ActivityLog(_)
             | Route::MarketImage(..)
             | Route::GalleryImage(_)
+            | Route::Look(..)
             | Route::Graph => {
                 let list: Vec<Value> = self.subscriptions.iter().map(shown).collect();
                 Ok(Response::with_body(200, json!({ "value": list })))

@@ -181,53 +181,30 @@ impl Model {
     pub(super) fn skus(&self, request: &Request) -> Response {
         let region = request.query("$filter").and_then(|filter| filter.split('\'').nth(1));
         let list: Vec<Value> = match region {
-            Some(region) => catalog_skus(&ids::region(region)),
-            None => catalog::regions().iter().flat_map(|r| catalog_skus(r.name)).collect(),
+            Some(region) => self.skus_of(&ids::region(region)),
+            None => catalog::regions().iter().flat_map(|r| self.skus_of(r.name)).collect(),
         };
         Response::with_body(200, json!({ "value": list }))
     }
 
-    /// Whether an image, by id or URN, exists.
-    pub(super) fn image_exists(&self, image: &str) -> bool {
-        let image = image.to_ascii_lowercase();
-        let unknown = &self.offers.unknown_images;
-        !unknown.iter().any(|part| image.contains(&part.to_ascii_lowercase()))
-    }
-
-    /// A marketplace image version.
-    pub(super) fn market_image(&self, urn: &[String; 4]) -> Answer {
-        let name = urn.join(":");
-        if !self.image_exists(&name) {
-            let text = format!("Artifact: VMImage {name} was not found.");
-            return Err(Box::new(ArmError::new(404, "NotFound", text)));
+    /// The sizes of a region, with what is restricted there.
+    fn skus_of(&self, region: &str) -> Vec<Value> {
+        let list = catalog::skus_json(region);
+        let mut list = list.get("value").and_then(Value::as_array).cloned().unwrap_or_default();
+        for row in &mut list {
+            let name = row["name"].as_str().unwrap_or_default().to_owned();
+            let restrictions = self.offers.restrictions_of(&name, region).map(|one| {
+                let kind = if one.zones.is_empty() { "Location" } else { "Zone" };
+                json!({"type": kind, "values": [region],
+                    "restrictionInfo": {"locations": [region], "zones": one.zones},
+                    "reasonCode": "NotAvailableForSubscription"})
+            });
+            if let Some(shown) = row["restrictions"].as_array_mut() {
+                shown.extend(restrictions);
+            }
         }
-        Ok(Response::with_body(
-            200,
-            json!({"name": urn[3], "properties": {
-                "hyperVGeneration": "V2", "architecture": "x64",
-                "osDiskImage": {"operatingSystem": "Linux", "sizeInGb": 30}}}),
-        ))
+        list
     }
-
-    /// A version of a gallery image.
-    pub(super) fn gallery_image(&self, id: &str) -> Answer {
-        if !self.image_exists(id) {
-            let text = format!("The gallery image {id} is not available.");
-            return Err(Box::new(ArmError::new(404, "GalleryImageNotFound", text)));
-        }
-        let name = id.rsplit('/').next().unwrap_or_default();
-        Ok(Response::with_body(
-            200,
-            json!({"id": id, "name": name, "type": "Microsoft.Compute/galleries/images/versions",
-                   "properties": {"provisioningState": "Succeeded"}}),
-        ))
-    }
-}
-
-fn catalog_skus(region: &str) -> Vec<Value> {
-    let list = catalog::skus_json(region);
-    let list = list.get("value").cloned().unwrap_or(list);
-    list.as_array().cloned().unwrap_or_default()
 }
 
 fn next_link(request: &Request, last: &str) -> String {

@@ -20,8 +20,10 @@ mod graph_rows;
 mod groups;
 pub mod history;
 pub mod ids;
+mod images;
 mod lifecycle;
 mod list;
+mod looks;
 pub mod message;
 mod nic;
 mod nic_view;
@@ -29,8 +31,10 @@ pub mod operation;
 mod placement;
 mod placement_view;
 mod plain;
+pub mod prices;
 pub mod quota;
 pub mod resources;
+pub mod rights;
 pub mod route;
 mod rules;
 pub mod scheduled;
@@ -38,6 +42,7 @@ pub mod seed;
 pub mod settings;
 mod steering;
 mod store;
+mod terms;
 pub mod throttle;
 pub mod time;
 pub mod version;
@@ -48,6 +53,7 @@ mod vm_power;
 mod vm_update;
 mod vm_view;
 mod vnet;
+pub mod vnet_use;
 
 #[cfg(test)]
 mod tests;
@@ -66,6 +72,7 @@ use message::{Effect, Request, Response};
 use operation::Operations;
 use quota::Quota;
 use resources::{AvailabilitySet, Disk, Group, Nic, PlacementGroup, Plain, Vm, Vnet};
+use rights::Rights;
 use scheduled::Scheduled;
 use settings::{Delays, Habits, Offers};
 use throttle::Throttle;
@@ -81,6 +88,7 @@ pub struct Model {
     delays: Delays,
     habits: Habits,
     offers: Offers,
+    rights: Rights,
     throttle: Throttle,
     capacity: Capacity,
     quota: Quota,
@@ -123,6 +131,7 @@ impl Model {
             delays: config.delays.clone(),
             habits: config.habits.clone(),
             offers: config.offers.clone(),
+            rights: config.rights.clone(),
             throttle: Throttle::new(config.throttle.clone()),
             capacity: Capacity::default(),
             quota: Quota::default(),

@@ -94,6 +94,9 @@ impl Model {
         body.insert("tags".to_owned(), json!(common.tags));
         let mut body = Value::Object(body);
         body["properties"]["provisioningState"] = json!("Succeeded");
+        if common.id.kind == Kind::SecurityGroup {
+            body["properties"]["defaultSecurityRules"] = default_rules();
+        }
         if common.id.kind == Kind::ReservationGroup {
             body["properties"]["virtualMachinesAssociated"] = json!(self.reserved_by(key));
         }
@@ -123,4 +126,28 @@ impl Model {
         self.remove_plain(key);
         self.operations.end(operation, Progress::Succeeded, self.now);
     }
+}
+
+/// What every security group has behind its own rules. (LEARN: Network security groups)
+fn default_rules() -> Value {
+    let rule = |name: &str, (direction, access): (&str, &str), (from, to): (&str, &str)| {
+        let priority = match (access, name.contains("Vnet")) {
+            ("Deny", _) => 65500,
+            (_, true) => 65000,
+            (_, false) => 65001,
+        };
+        json!({"name": name, "properties": {
+            "priority": priority, "direction": direction, "access": access, "protocol": "*",
+            "sourceAddressPrefix": from, "sourcePortRange": "*",
+            "destinationAddressPrefix": to, "destinationPortRange": "*"}})
+    };
+    let network = ("VirtualNetwork", "VirtualNetwork");
+    json!([
+        rule("AllowVnetInBound", ("Inbound", "Allow"), network),
+        rule("AllowAzureLoadBalancerInBound", ("Inbound", "Allow"), ("AzureLoadBalancer", "*")),
+        rule("DenyAllInBound", ("Inbound", "Deny"), ("*", "*")),
+        rule("AllowVnetOutBound", ("Outbound", "Allow"), network),
+        rule("AllowInternetOutBound", ("Outbound", "Allow"), ("*", "Internet")),
+        rule("DenyAllOutBound", ("Outbound", "Deny"), ("*", "*")),
+    ])
 }

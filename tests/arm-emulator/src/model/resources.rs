@@ -59,6 +59,8 @@ pub struct Vnet {
     pub space: Vec<Cidr>,
     /// By name in lower case.
     pub subnets: BTreeMap<String, Subnet>,
+    /// Other properties as given.
+    pub properties: Map<String, Value>,
 }
 
 /// A subnet.

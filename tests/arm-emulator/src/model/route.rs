@@ -2,6 +2,7 @@
 //! never: look at the state.
 
 use super::ids::{Kind, ResourceId};
+use super::looks::Look;
 use super::message::ArmError;
 
 /// What a path names.
@@ -43,6 +44,8 @@ pub enum Route {
     ActivityLog(String),
     /// `/providers/Microsoft.ResourceGraph/resources`
     Graph,
+    /// What is only read, in a subscription
+    Look(String, Look),
 }
 
 /// Collections of one region.
@@ -55,7 +58,7 @@ pub enum Regional {
 }
 
 /// Names of what can be asked of a VM, for counting.
-const BELOW: [(&str, &str); 8] = [
+const BELOW: [(&str, &str); 9] = [
     ("instanceView", "…/virtualMachines/{name}/instanceView"),
     ("start", "…/virtualMachines/{name}/start"),
     ("restart", "…/virtualMachines/{name}/restart"),
@@ -63,6 +66,7 @@ const BELOW: [(&str, &str); 8] = [
     ("deallocate", "…/virtualMachines/{name}/deallocate"),
     ("simulateEviction", "…/virtualMachines/{name}/simulateEviction"),
     ("subnets", "…/virtualNetworks/{name}/subnets"),
+    ("usages", "…/virtualNetworks/{name}/usages"),
     ("", "…/{type}/{name}/{other}"),
 ];
 
@@ -104,6 +108,7 @@ impl Route {
             Route::GalleryImage(_) => "…/galleries/{g}/images/{i}/versions/{v}",
             Route::ActivityLog(_) => "…/eventtypes/management/values",
             Route::Graph => "/providers/Microsoft.ResourceGraph/resources",
+            Route::Look(_, look) => look.template(),
         }
     }
 
@@ -122,6 +127,7 @@ impl Route {
             | Route::OperationResult(s, _)
             | Route::Skus(s)
             | Route::ActivityLog(s)
+            | Route::Look(s, _)
             | Route::MarketImage(s, _) => Some(s),
             Route::Resource(id) | Route::Below(id, _) | Route::Subnet(id, _) => {
                 Some(&id.subscription)
@@ -186,6 +192,9 @@ fn parse(parts: &[&str]) -> Option<Route> {
 
 fn parse_in_subscription(subscription: &str, rest: &[&str]) -> Option<Route> {
     let s = subscription.to_owned();
+    if let Some(look) = Look::parse(subscription, rest) {
+        return Some(Route::Look(s, look));
+    }
     match rest {
         [] => Some(Route::Subscription(s)),
         [a] if is(a, "locations") => Some(Route::Locations(s)),

@@ -186,7 +186,58 @@ impl Default for Habits {
     }
 }
 
-/// What can be had: which images are known, which need a purchase plan, what Spot costs.
+/// What is peculiar about an image; an ordinary one is x64, of the second generation, everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageKind {
+    /// A text in its id or URN.
+    pub contains: String,
+    /// `V1` or `V2`.
+    pub generation: Option<String>,
+    /// `x64` or `Arm64`.
+    pub architecture: Option<String>,
+    /// The only regions that have it (galleries).
+    pub regions: Option<Vec<String>>,
+    /// Size of its OS disk in GB.
+    pub disk_gb: Option<u32>,
+    /// When it ends, as Azure writes times.
+    pub retires: Option<String>,
+}
+
+/// The OS disk of an ordinary image, in GB.
+const IMAGE_DISK_GB: u32 = 30;
+
+impl ImageKind {
+    /// Its generation.
+    pub fn generation(&self) -> &str {
+        self.generation.as_deref().unwrap_or("V2")
+    }
+
+    /// Its architecture.
+    pub fn architecture(&self) -> &str {
+        self.architecture.as_deref().unwrap_or("x64")
+    }
+
+    /// Its OS disk in GB.
+    pub fn disk_gb(&self) -> u32 {
+        self.disk_gb.unwrap_or(IMAGE_DISK_GB)
+    }
+}
+
+/// A size that is not sold to the subscription in a region, or in some of its zones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restriction {
+    /// The size.
+    pub sku: String,
+    /// The region.
+    pub region: String,
+    /// The zones; empty: the whole region.
+    #[serde(default)]
+    pub zones: Vec<String>,
+}
+
+/// What can be had: sizes, images, terms, registrations, prices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Offers {
@@ -196,6 +247,25 @@ pub struct Offers {
     pub images_with_plan: BTreeSet<String>,
     /// Spot VMs cost this much (USD per hour); a lower `maxPrice` is refused. No check when null.
     pub spot_price: Option<f64>,
+    /// What is peculiar about images; the first that fits counts.
+    pub images: Vec<ImageKind>,
+    /// Texts; the terms of a plan (`publisher:product:name`) that contains one are not accepted.
+    pub unaccepted_plans: BTreeSet<String>,
+    /// Providers that the subscriptions are not registered for: `Microsoft.Network`.
+    pub unregistered_providers: BTreeSet<String>,
+    /// Sizes that are not sold here or there.
+    pub restrictions: Vec<Restriction>,
+    /// Regular retail prices by size, USD per hour, where they are not the usual ones.
+    pub prices: BTreeMap<String, f64>,
+}
+
+impl Offers {
+    /// The restrictions of a size in a region.
+    pub fn restrictions_of(&self, sku: &str, region: &str) -> impl Iterator<Item = &Restriction> {
+        self.restrictions.iter().filter(move |one| {
+            one.sku.eq_ignore_ascii_case(sku) && super::ids::region(&one.region) == region
+        })
+    }
 }
 
 /// `current` with the members of `patch` put over it.

@@ -1,12 +1,16 @@
 //! What the control interface does to the model: limits, durations, evictions, disappearances.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Model;
 use super::capacity::Room;
 use super::ids::Key;
+use super::message::{ArmError, Method, Request};
 use super::operation::Doing;
 use super::quota::Allowance;
+use super::route::Route;
 use super::scheduled::EventKind;
 use super::settings::{Delays, patched};
 use super::throttle::Limits;
@@ -43,6 +47,28 @@ impl Model {
     pub fn change_offers(&mut self, changes: &Value) -> Result<Value, String> {
         self.offers = patched(&self.offers, changes)?;
         Ok(json!(self.offers))
+    }
+
+    /// A PUT by the owner of something, who has every right and is not limited.
+    ///
+    /// # Errors
+    /// As the PUT's.
+    pub fn put_by_owner(
+        &mut self,
+        id: String,
+        body: Value,
+        now: Millis,
+    ) -> Result<Value, Box<ArmError>> {
+        let request = Request::new(Method::Put, &id).with_body(body);
+        let route = Route::parse(&id)?;
+        self.advance(now);
+        let answer = self.handle(&route, &request)?;
+        Ok(answer.body.unwrap_or_default())
+    }
+
+    /// The retail price list, as far as it differs from the usual.
+    pub fn prices(&self) -> &BTreeMap<String, f64> {
+        &self.offers.prices
     }
 
     /// Changes the rate limits; all buckets are full again.

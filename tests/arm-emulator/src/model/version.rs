@@ -2,6 +2,7 @@
 //! them.
 
 use super::ids::Kind;
+use super::looks::Look;
 use super::message::{ArmError, Request};
 use super::route::Route;
 
@@ -96,7 +97,9 @@ fn known_to(route: &Route) -> Option<&'static [&'static str]> {
     match route {
         Route::AllOf(_, kind) | Route::AllIn(_, _, kind) => of_kind(*kind),
         Route::Resource(id) | Route::Below(id, _) | Route::Subnet(id, _) => of_kind(id.kind),
-        Route::InRegion(..) | Route::MarketImage(..) => Some(&COMPUTE),
+        Route::InRegion(..) | Route::MarketImage(..) | Route::Look(_, Look::MarketVersions(_)) => {
+            Some(&COMPUTE)
+        }
         Route::Skus(_) => Some(&SKUS),
         Route::Graph => Some(&GRAPH),
         Route::ActivityLog(_) => Some(&ACTIVITY_LOG),
@@ -104,6 +107,7 @@ fn known_to(route: &Route) -> Option<&'static [&'static str]> {
         Route::Operation(..)
         | Route::OperationResult(..)
         | Route::GalleryImage(_)
+        | Route::Look(..)
         | Route::Subscriptions
         | Route::Subscription(_)
         | Route::Locations(_)
@@ -145,6 +149,7 @@ fn unknown(route: &Route, version: &str) -> ArmError {
         | Route::Operation(..)
         | Route::OperationResult(..)
         | Route::GalleryImage(_)
+        | Route::Look(..)
         | Route::Subscriptions
         | Route::Subscription(_)
         | Route::Locations(_)

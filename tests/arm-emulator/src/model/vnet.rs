@@ -100,14 +100,17 @@ impl Model {
             return Err(in_use(&format!("{id}/subnets/{name}")));
         }
         let is_new = !self.vnets.contains_key(&key);
+        let properties = other_properties(body);
         match self.vnets.get_mut(&key) {
             Some(vnet) => {
                 vnet.common.tags = tags;
                 (vnet.prefixes, vnet.space, vnet.subnets) = (prefixes, space, subnets);
+                vnet.properties = properties;
             }
             None => {
                 let common = self.begin(id, &location, tags);
-                self.vnets.insert(key.clone(), Vnet { common, prefixes, space, subnets });
+                let vnet = Vnet { common, prefixes, space, subnets, properties };
+                self.vnets.insert(key.clone(), vnet);
             }
         }
         self.changed(&key);
@@ -146,7 +149,7 @@ impl Model {
                 Ok(self.with_operation(response, operation, request))
             }
             Method::Get | Method::Head => match vnet.subnets.get(&lower) {
-                Some(subnet) => Ok(Response::with_body(200, subnet_body(vnet, subnet))),
+                Some(_) => Ok(Response::with_body(200, self.subnet_with_use(&key, &lower))),
                 None => {
                     let text = format!("Resource {}/subnets/{name} not found.", vnet.common.id);
                     Err(Box::new(ArmError::new(404, "NotFound", text)))
@@ -170,18 +173,32 @@ impl Model {
         let Some(vnet) = self.vnets.get(key) else { return Value::Null };
         let subnets: Vec<Value> =
             vnet.subnets.values().map(|subnet| subnet_body(vnet, subnet)).collect();
+        let mut properties = vnet.properties.clone();
+        properties.insert("provisioningState".to_owned(), json!("Succeeded"));
+        properties.insert("addressSpace".to_owned(), json!({ "addressPrefixes": vnet.prefixes }));
+        properties.insert("subnets".to_owned(), Value::Array(subnets));
+        properties.entry("virtualNetworkPeerings").or_insert_with(|| json!([]));
         json!({
             "name": vnet.common.id.name,
             "id": vnet.common.id.to_string(),
             "type": vnet.common.id.kind.full_type(),
             "location": vnet.common.location,
             "tags": vnet.common.tags,
-            "properties": {
-                "provisioningState": "Succeeded",
-                "addressSpace": {"addressPrefixes": vnet.prefixes},
-                "subnets": subnets,
-            },
+            "properties": properties,
         })
+    }
+
+    /// A subnet as its own GET shows it: with who is in it.
+    fn subnet_with_use(&self, vnet: &Key, name: &str) -> Value {
+        let found = self.vnets.get(vnet).and_then(|vnet| Some((vnet, vnet.subnets.get(name)?)));
+        let Some((network, subnet)) = found else { return Value::Null };
+        let mut body = subnet_body(network, subnet);
+        let inside = self.configurations_in(vnet, subnet);
+        // Azure leaves the member out where nobody is.
+        if !inside.is_empty() {
+            body["properties"]["ipConfigurations"] = Value::Array(inside);
+        }
+        body
     }
 
     /// Takes a network away.
@@ -223,6 +240,16 @@ fn make_subnet(
         properties.remove(read_only);
     }
     Ok(Subnet { name: name.to_owned(), prefix, properties, pool })
+}
+
+/// What a network has beside its address space and subnets.
+fn other_properties(body: &Value) -> Map<String, Value> {
+    let given = body.get("properties").and_then(Value::as_object);
+    let mut properties = given.cloned().unwrap_or_default();
+    for own in ["addressSpace", "subnets", "provisioningState"] {
+        properties.remove(own);
+    }
+    properties
 }
 
 fn overlap(name: &str) -> Box<ArmError> {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Case, Objection};
 use crate::catalog::{self, SkuFacts};
+use crate::model::settings::ImageKind;
 
 /// Trusted Launch takes this much of an ephemeral disk's room (FACTS §1.1).
 const TRUSTED_LAUNCH_GB: u64 = 1;
@@ -32,7 +33,10 @@ fn is_gallery(image: &str) -> bool {
 }
 
 fn unknown_image(case: &Case) -> Option<String> {
-    case.put.image().filter(|image| !case.model.image_exists(image))
+    case.put.image().filter(|image| {
+        let is_there = case.model.image_is_in(image, &case.put.location);
+        !case.model.image_exists(image) || !is_there
+    })
 }
 
 pub(super) fn unknown(case: &Case) -> Option<Objection> {
@@ -57,9 +61,7 @@ pub(super) fn unknown_in_gallery(case: &Case) -> Option<Objection> {
 }
 
 pub(super) fn plan_missing(case: &Case) -> Option<Objection> {
-    let image = case.put.image()?.to_ascii_lowercase();
-    let with_plan = &case.model.offers.images_with_plan;
-    let needs = with_plan.iter().any(|part| image.contains(&part.to_ascii_lowercase()));
+    let needs = case.model.needs_plan(&case.put.image()?);
     let is_complete = ["name", "publisher", "product"].iter().all(|name| {
         let value = case.put.plan.as_ref().and_then(|plan| plan.get(name));
         value.and_then(Value::as_str).is_some_and(|value| !value.is_empty())
@@ -69,6 +71,58 @@ pub(super) fn plan_missing(case: &Case) -> Option<Objection> {
             "Creating a virtual machine from Marketplace image or a custom image sourced from a \
              Marketplace image requires Plan information in the request. VM: '{}'.",
             case.id
+        ))
+    })
+}
+
+pub(super) fn terms_not_accepted(case: &Case) -> Option<Objection> {
+    let plan = case.put.plan.as_ref()?;
+    let part = |name: &str| plan.get(name).and_then(Value::as_str).unwrap_or_default();
+    let name = format!("{}:{}:{}", part("publisher"), part("product"), part("name"));
+    (case.existing.is_none() && !case.model.is_accepted(&name)).then(|| {
+        Objection::new(format!(
+            "Offer with PublisherId: '{}', OfferId: '{}' cannot be purchased due to validation \
+             errors. 'You have not accepted the legal terms on this subscription: '{}' for this \
+             plan. Before the subscription can be used, you need to accept the legal terms of the \
+             image.'",
+            part("publisher"),
+            part("product"),
+            case.id.subscription
+        ))
+    })
+}
+
+/// The size and the image of a new VM, if both are known.
+fn pair(case: &Case) -> Option<(&'static SkuFacts, ImageKind)> {
+    let image = case.put.image().filter(|_| case.existing.is_none())?;
+    Some((catalog::sku(case.put.size())?, case.model.image_kind(&image)))
+}
+
+pub(super) fn generation(case: &Case) -> Option<Objection> {
+    let (sku, image) = pair(case)?;
+    let is_known = sku.generations.split(',').any(|one| one == image.generation());
+    (!is_known).then(|| {
+        Objection::new(format!(
+            "The selected VM size '{}' cannot boot Hypervisor Generation '{}'. If this was a \
+             Create operation please check that the Hypervisor Generation of the Image matches the \
+             Hypervisor Generation of the selected VM Size.",
+            sku.name,
+            image.generation().trim_start_matches('V')
+        ))
+    })
+}
+
+pub(super) fn architecture(case: &Case) -> Option<Objection> {
+    let (sku, image) = pair(case)?;
+    let of_size = if sku.is_arm { "Arm64" } else { "x64" };
+    (!image.architecture().eq_ignore_ascii_case(of_size)).then(|| {
+        Objection::new(format!(
+            "Cannot create a VM of size '{}' because this VM size only supports a CPU Architecture \
+             of '{of_size}', but an image or disk with CPU Architecture '{}' was given. Please \
+             check that the CPU Architecture of the image or disk is compatible with that of the \
+             VM size.",
+            sku.name,
+            image.architecture()
         ))
     })
 }

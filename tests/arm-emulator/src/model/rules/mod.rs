@@ -106,6 +106,7 @@ static RULES: &[Rule] = &[
     rule("size-unknown", BAD, shape::size_unknown),
     // SKU API: a restricted size answers as if out of capacity (FACTS §5).
     rule("size-retired", (409, "SkuNotAvailable"), shape::size_retired),
+    rule("size-restricted", (409, "SkuNotAvailable"), shape::size_restricted),
     // Resource Manager knows the regions.
     rule("region-unknown", (400, "LocationNotAvailableForResourceType"), shape::region_unknown),
     // FACTS §1.1: ≤ 64 for Linux, hostname rules FACTS §11.
@@ -129,6 +130,16 @@ static RULES: &[Rule] = &[
     rule("image-unknown", (404, "ImageNotFound"), image::unknown),
     rule("gallery-image-unknown", (404, "GalleryImageNotFound"), image::unknown_in_gallery),
     rule("plan-missing", (400, "VMMarketplaceInvalidInput"), image::plan_missing),
+    // FACTS §5; the text is that of `az vm create` without `az vm image terms accept`.
+    rule(
+        "terms-not-accepted",
+        (400, "MarketplacePurchaseEligibilityFailed"),
+        image::terms_not_accepted,
+    ),
+    // CD:virtual-machines/generation-2.md; the text is compute's.
+    rule("image-generation", (400, "BadRequest"), image::generation),
+    // The text is compute's, seen in public issues; code UNVERIFIED.
+    rule("image-architecture", (400, "BadRequest"), image::architecture),
     // FACTS §1.1 "Ephemeral OS disk".
     rule("ephemeral-size", BAD, image::ephemeral_not_supported),
     rule("ephemeral-caching", BAD, image::ephemeral_caching),

@@ -177,14 +177,28 @@ pub(super) fn size_unknown(case: &Case) -> Option<Objection> {
 }
 
 pub(super) fn size_retired(case: &Case) -> Option<Objection> {
-    catalog::sku(case.put.size()).filter(|sku| sku.is_retired).map(|sku| {
-        Objection::new(format!(
-            "The requested size for resource '{}' is currently not available in location '{}' \
-             zones '' for subscription '{}'. Please try another size or deploy to a different \
-             location or zones. See https://aka.ms/azureskunotavailable for details.",
-            sku.name, case.put.location, case.id.subscription
-        ))
-    })
+    catalog::sku(case.put.size()).filter(|sku| sku.is_retired).map(|_| not_available(case))
+}
+
+/// A restriction of the whole region holds for every VM, one of a zone for VMs in it.
+pub(super) fn size_restricted(case: &Case) -> Option<Objection> {
+    let region = crate::model::ids::region(&case.put.location);
+    let mut restrictions = case.model.offers.restrictions_of(case.put.size(), &region);
+    let is_in = |zone: &String| case.put.zones.contains(zone);
+    let restricted = restrictions.any(|one| one.zones.is_empty() || one.zones.iter().any(is_in));
+    (restricted && case.existing.is_none()).then(|| not_available(case))
+}
+
+fn not_available(case: &Case) -> Objection {
+    Objection::new(format!(
+        "The requested size for resource '{}' is currently not available in location '{}' zones \
+         '{}' for subscription '{}'. Please try another size or deploy to a different location or \
+         zones. See https://aka.ms/azureskunotavailable for details.",
+        case.put.size(),
+        case.put.location,
+        case.put.zones.join(","),
+        case.id.subscription
+    ))
 }
 
 /// Durations by pointer, with the fewest and the most minutes.
