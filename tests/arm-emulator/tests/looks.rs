@@ -42,7 +42,8 @@ async fn who_lacks_an_action_is_refused_and_sees_it_in_the_permissions() {
     assert!(text.contains("'Microsoft.Compute/virtualMachines/write' over scope"), "{text}");
     setup.control(
         "/rights",
-        &json!({"grants": [{"scope": group, "actions": ["*"]}, {"scope": "/", "actions": ["*/read"]}]}),
+        &json!({"grants": [
+            {"scope": group, "actions": ["*"]}, {"scope": "/", "actions": ["*/read"]}]}),
     );
     let refused = setup.put_vm("a").await;
     assert_eq!((refused.status, refused.code()), (403, "LinkedAuthorizationFailed"));
@@ -103,7 +104,8 @@ async fn an_image_of_a_gallery_is_where_it_was_replicated() {
     setup.control(
         "/offers",
         &json!({"images": [{"contains": "/images/i", "regions": ["northeurope"],
-            "generation": "V1", "architecture": "Arm64", "disk_gb": 64, "retires": "2026-12-01T00:00:00Z"}]}),
+            "generation": "V1", "architecture": "Arm64", "disk_gb": 64,
+            "retires": "2026-12-01T00:00:00Z"}]}),
     );
     let image = format!(
         "/subscriptions/{SUBSCRIPTION}/resourceGroups/hpc/providers/Microsoft.Compute\

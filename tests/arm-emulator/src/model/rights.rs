@@ -117,10 +117,9 @@ impl Model {
         let who = format!("The client '{0}' with object id '{0}'", request.principal);
         // The activity log is asked at the subscription for a group: which of the two scopes
         // decides is not known.
-        let is_allowed = match route {
-            Route::ActivityLog(_) => self.rights.allows_somewhere(&action),
-            _ => self.rights.allows(&scope, &action),
-        };
+        let is_somewhere = matches!(route, Route::ActivityLog(_));
+        let is_allowed = self.rights.allows(&scope, &action)
+            || (is_somewhere && self.rights.allows_somewhere(&action));
         if !is_allowed {
             let text = format!(
                 "{who} does not have authorization to perform action '{action}' over scope \
