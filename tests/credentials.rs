@@ -66,6 +66,7 @@ impl Azure {
                 resource_manager: urls.arm_https.clone(),
                 audience: "https://management.azure.com".to_owned(),
                 resource_graph: urls.arm_https.clone(),
+                prices: None,
                 imds: urls.imds.clone(),
             },
             ca_bundle: Some(self.folder.path().join("ca.pem")),

@@ -47,6 +47,8 @@ pub enum Operation {
     Query,
     /// Reads a page of the activity log.
     ReadLog,
+    /// Reads what an installation rests on, of any provider.
+    Look,
 }
 
 impl Operation {
@@ -59,7 +61,8 @@ impl Operation {
             | Operation::ListNetwork
             | Operation::Poll
             | Operation::Query
-            | Operation::ReadLog => Door::Reads,
+            | Operation::ReadLog
+            | Operation::Look => Door::Reads,
         }
     }
 
@@ -73,7 +76,7 @@ impl Operation {
             Operation::List => Some(Provider::HighCostGet),
             Operation::ListNetwork => Some(Provider::NetworkReads),
             Operation::Poll => Some(Provider::GetOperation),
-            Operation::DeletePart | Operation::ReadLog => Some(Provider::Others),
+            Operation::DeletePart | Operation::ReadLog | Operation::Look => Some(Provider::Others),
             Operation::Query => None,
         }
     }

@@ -128,7 +128,8 @@ impl Call {
             | Operation::List
             | Operation::ListNetwork
             | Operation::Poll
-            | Operation::ReadLog => Method::GET,
+            | Operation::ReadLog
+            | Operation::Look => Method::GET,
             Operation::Query => Method::POST,
         }
     }
@@ -146,7 +147,8 @@ impl Call {
             | Operation::ListNetwork
             | Operation::Poll
             | Operation::Query
-            | Operation::ReadLog => false,
+            | Operation::ReadLog
+            | Operation::Look => false,
         }
     }
 
@@ -351,7 +353,8 @@ impl Client {
             | Operation::List
             | Operation::ListNetwork
             | Operation::Poll
-            | Operation::ReadLog => &self.sent.get,
+            | Operation::ReadLog
+            | Operation::Look => &self.sent.get,
             Operation::Query => &self.sent.post,
         };
         counter.fetch_add(1, Ordering::Relaxed);

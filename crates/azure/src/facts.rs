@@ -83,7 +83,7 @@ impl Arm {
 
     /// All rows of all pages; `None` of `read` is a row that is not wanted. The time of the call is
     /// that of all pages.
-    async fn all_rows<T>(
+    pub(crate) async fn all_rows<T>(
         &self,
         mut call: Call,
         read: impl Fn(&Value) -> Result<Option<T>, String>,

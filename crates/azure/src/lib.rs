@@ -2,7 +2,8 @@
 //! of Slurm.
 //!
 //! ```text
-//! Arm (arm.rs, list.rs, graph.rs, placement.rs, parts.rs, facts.rs, probe.rs)
+//! Arm (arm.rs, list.rs, graph.rs, placement.rs, parts.rs, facts.rs, probe.rs, look.rs,
+//!  │   network.rs, image.rs, permission.rs)          price.rs, imds.rs: without a token
 //!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!  │                           │ gate.rs, bucket.rs: who may send now
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
@@ -31,11 +32,16 @@ mod gate;
 mod graph;
 mod header;
 mod id;
+mod image;
 mod imds;
 mod list;
+mod look;
+mod network;
 mod page;
 mod parts;
+mod permission;
 mod placement;
+mod price;
 mod probe;
 mod random;
 mod read;
@@ -55,8 +61,13 @@ pub use client::SentMark;
 pub use error::{AzureError, Cause};
 pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
+pub use image::{ImageSeen, ImageWanted};
 pub use imds::{Imds, ImdsError};
+pub use look::{ResourceGroup, is_region};
+pub use network::{Network, Peering, SecurityRule, Subnet, SubnetUse};
+pub use permission::Permission;
 pub use placement::{GroupSpec, SetSpec, group_id, set_id, vm_id};
+pub use price::{Price, Prices, price_of};
 pub use probe::Probe;
 pub use scheduled::Scheduled;
 pub use vm::{Leftover, PartKind, ProvisioningState, Vm, VmPower, VmRow, VmStatus};

@@ -317,11 +317,11 @@ fn id(value: &Value) -> Result<ResourceId, String> {
     text.parse().map_err(|error: crate::ResourceIdError| error.to_string())
 }
 
-fn text(value: &Value, path: &str) -> Option<String> {
+pub fn text(value: &Value, path: &str) -> Option<String> {
     value.pointer(path)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn texts(value: Option<&Value>) -> Vec<String> {
+pub fn texts(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }

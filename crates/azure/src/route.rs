@@ -5,9 +5,10 @@ use url::{Host, Url};
 
 use crate::AzureError;
 use crate::body::COMPUTE_VERSION;
+pub use crate::body::COMPUTE_VERSION as COMPUTE;
 
 /// NICs are only read, by any version that has been published (FACTS §1.1 names this one's shape).
-const NETWORK_VERSION: &str = "2023-09-01";
+pub const NETWORK_VERSION: &str = "2023-09-01";
 /// Disks have versions of their own; the newest that the models' crate names beside `2024-07-01`.
 const DISK_VERSION: &str = "2024-03-02";
 /// Resource groups (Microsoft.Resources; any version that has been published will do).
@@ -167,8 +168,14 @@ impl Routes {
 
     /// A resource of Microsoft.Network, by its id.
     pub fn network(&self, id: &str) -> Result<Url, AzureError> {
-        let path: Vec<&str> = id.split('/').filter(|part| !part.is_empty()).collect();
-        Ok(with_version(extend(&self.resource_manager, &path)?, NETWORK_VERSION))
+        self.below(id, &[], NETWORK_VERSION)
+    }
+
+    /// What is below a resource or another scope, by the scope's id.
+    pub fn below(&self, id: &str, parts: &[&str], version: &str) -> Result<Url, AzureError> {
+        let path = id.split('/').filter(|part| !part.is_empty());
+        let path: Vec<&str> = path.chain(parts.iter().copied()).collect();
+        Ok(with_version(extend(&self.resource_manager, &path)?, version))
     }
 
     /// The activity log of a resource group in a span of time (RFC 3339, UTC).
@@ -263,6 +270,11 @@ fn guarded(key: &str, text: &str) -> Result<Url, AzureError> {
     }
 }
 
+/// An endpoint that no token is sent to: https, or http to this very machine.
+pub fn open(key: &str, text: &str) -> Result<Url, AzureError> {
+    guarded(key, text)
+}
+
 /// The IMDS endpoint: http, to this machine or to the link it is on.
 pub fn imds(text: &str) -> Result<Url, AzureError> {
     let wrong = |why: &str| AzureError::Config {
@@ -341,6 +353,7 @@ mod tests {
             resource_manager: manager.into(),
             audience: manager.into(),
             resource_graph: manager.into(),
+            prices: None,
             imds: "http://169.254.169.254".into(),
         })
     }

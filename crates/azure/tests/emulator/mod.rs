@@ -16,23 +16,32 @@ pub fn start() -> (Emulator, Arm) {
     options.config.delays.first_poll_retry_after_s = None;
     options.config.throttle.enforce = false;
     let emulator = Emulator::start(options).unwrap();
+    let cloud = cloud(&emulator);
+    let credential = Credential::ManagedIdentity(ManagedIdentity::System);
+    let arm = Arm::new(&cloud, &credential, &limits()).unwrap();
+    (emulator, arm)
+}
+
+/// The emulator as a cloud.
+pub fn cloud(emulator: &Emulator) -> Cloud {
     let urls = emulator.urls();
-    let cloud = Cloud {
+    Cloud {
         name: CloudName::Custom,
         endpoints: Endpoints {
             authority: urls.authority.clone(),
             resource_manager: urls.arm_http.clone(),
             audience: "https://management.azure.com".to_owned(),
             resource_graph: urls.resource_graph.clone(),
+            prices: Some(urls.prices.clone()),
             imds: urls.imds.clone(),
         },
         ca_bundle: None,
-    };
-    let limits =
-        Limits { requests_in_flight: 8, request_timeout: Duration::from_secs(30), tries: 3 };
-    let credential = Credential::ManagedIdentity(ManagedIdentity::System);
-    let arm = Arm::new(&cloud, &credential, &limits).unwrap();
-    (emulator, arm)
+    }
+}
+
+/// Little patience.
+pub fn limits() -> Limits {
+    Limits { requests_in_flight: 8, request_timeout: Duration::from_secs(30), tries: 3 }
 }
 
 /// A group that the emulator has from the beginning.

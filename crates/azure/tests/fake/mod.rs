@@ -151,6 +151,7 @@ impl Fake {
                 resource_manager: self.url.clone(),
                 audience: "https://management.azure.com".into(),
                 resource_graph: self.url.clone(),
+                prices: Some(self.url.clone()),
                 imds: self.url.clone(),
             },
             ca_bundle: None,

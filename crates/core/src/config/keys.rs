@@ -70,6 +70,7 @@ pub const TABLES: &[TableKeys] = &[
             "audience",
             "resource_graph",
             "imds",
+            "prices",
             "ca_bundle",
         ],
     },

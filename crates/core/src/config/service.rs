@@ -96,8 +96,8 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
 }
 
 /// The keys of `[cloud]` that name endpoints, for `name = "custom"` alone.
-const ENDPOINT_KEYS: [&str; 5] =
-    ["authority", "resource_manager", "resource_graph", "imds", "audience"];
+const ENDPOINT_KEYS: [&str; 6] =
+    ["authority", "resource_manager", "resource_graph", "imds", "audience", "prices"];
 
 pub(super) fn cloud(section: &Section<'_>) -> Option<Cloud> {
     let names = [
@@ -132,25 +132,34 @@ fn custom_endpoints(section: &Section<'_>) -> Option<Endpoints> {
         true => section.checked("audience", checks::endpoint),
         false => resource_manager.clone(),
     };
+    let prices = match section.has("prices") {
+        true => Some(section.checked("prices", checks::endpoint)?),
+        false => None,
+    };
     Some(Endpoints {
         authority: authority?,
         resource_manager: resource_manager?,
         audience: audience?,
         resource_graph: resource_graph?,
         imds: imds?,
+        prices,
     })
 }
 
 /// The endpoints of Azure's own clouds (`Azure/go-autorest`, `autorest/azure/environments.go`);
 /// `None` for a custom one. IMDS is the same link-local address in all of them.
 fn known_endpoints(name: CloudName) -> Option<Endpoints> {
-    let (authority, resource_manager) = match name {
-        CloudName::Public => ("https://login.microsoftonline.com", "https://management.azure.com"),
+    let (authority, resource_manager, prices) = match name {
+        CloudName::Public => (
+            "https://login.microsoftonline.com",
+            "https://management.azure.com",
+            Some("https://prices.azure.com"),
+        ),
         CloudName::UsGov => {
-            ("https://login.microsoftonline.us", "https://management.usgovcloudapi.net")
+            ("https://login.microsoftonline.us", "https://management.usgovcloudapi.net", None)
         }
         CloudName::China => {
-            ("https://login.chinacloudapi.cn", "https://management.chinacloudapi.cn")
+            ("https://login.chinacloudapi.cn", "https://management.chinacloudapi.cn", None)
         }
         CloudName::Custom => return None,
     };
@@ -160,5 +169,6 @@ fn known_endpoints(name: CloudName) -> Option<Endpoints> {
         audience: resource_manager.to_owned(),
         resource_graph: resource_manager.to_owned(),
         imds: "http://169.254.169.254".to_owned(),
+        prices: prices.map(str::to_owned),
     })
 }

@@ -184,6 +184,8 @@ pub struct Endpoints {
     pub audience: String,
     /// `resource_graph`: Azure Resource Graph; the same host as ARM in Azure's own clouds.
     pub resource_graph: String,
+    /// `prices`: the public list of retail prices; `None` where a cloud has none.
+    pub prices: Option<String>,
     /// `imds`: `http://169.254.169.254`.
     pub imds: String,
 }
