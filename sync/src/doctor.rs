@@ -12,6 +12,7 @@ use azslurm_azure::Arm;
 use azslurm_core::config::{self, Config};
 use azslurm_core::{NodeName, SiteName};
 use azslurm_ledger::Ledger;
+use azslurm_program::check::settings::Settings;
 use azslurm_program::check::slurm_conf::{self, ProgramSeen};
 use azslurm_program::check::{Finding, Level, azure, clock, host, ledger, nodes, passes};
 use azslurm_program::exit::chain_of;
@@ -86,6 +87,7 @@ async fn of_slurm(config: Option<&Config>, findings: &mut Vec<Finding>) -> Optio
     let slurm = Slurm::new(ours);
     let begun = Instant::now();
     let settings = within(SLURM_MAX, "asking slurmctld for its settings", slurm.config()).await;
+    let settings = settings.map(Settings::from);
     findings.push(host::slurmctld(&settings, begun.elapsed()));
     let settings = settings.ok()?;
     let resume_timeout = config.map(|config| config.slurm.resume_timeout);
@@ -96,7 +98,7 @@ async fn of_slurm(config: Option<&Config>, findings: &mut Vec<Finding>) -> Optio
             Err(error) => findings.push(host::slurmctld(&Err(error), begun.elapsed())),
         }
     }
-    slurm_conf::slurm_user(&settings)
+    settings.slurm_user()
 }
 
 async fn within<T>(

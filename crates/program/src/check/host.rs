@@ -11,7 +11,7 @@ use azslurm_slurm::SlurmError;
 use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
-use super::slurm_conf::Settings;
+use super::settings::Settings;
 use crate::exit::chain_of;
 use crate::{ConfigFileError, Loaded};
 
@@ -106,7 +106,7 @@ pub fn slurmctld(settings: &Result<Settings, SlurmError>, took: Duration) -> Fin
     let seconds = took.as_secs_f32();
     match settings {
         Ok(settings) => {
-            let version = settings.get("slurm_version").cloned().flatten().unwrap_or_default();
+            let version = settings.value("SLURM_VERSION");
             let text = format!("Slurm {version} answers within {seconds:.1} s");
             match took > ANSWER_EXPECTED_MAX {
                 false => Finding::ok(check, text),
@@ -133,6 +133,8 @@ pub fn slurmctld(settings: &Result<Settings, SlurmError>, took: Duration) -> Fin
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::check::Level;
 
@@ -163,7 +165,8 @@ mod tests {
     #[test]
     fn a_slurmctld_that_is_slow_is_told_from_one_that_is_absent() {
         let version = Some("22.05.8".to_owned());
-        let settings = Ok(Settings::from([("slurm_version".to_owned(), version)]));
+        let said = [("slurm_version".to_owned(), version)];
+        let settings = Ok(Settings::from(BTreeMap::from(said)));
         let quick = slurmctld(&settings, Duration::from_millis(100));
         assert_eq!(
             (quick.level, quick.text.as_str()),

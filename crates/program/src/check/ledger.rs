@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use azslurm_ledger::{Ledger, LedgerError, SCHEMA};
-use nix::sys::statfs::{NFS_SUPER_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::Finding;
+use super::disk::Disk;
+use super::{Finding, Pitfall};
 use crate::exit::chain_of;
 
 const CHECK: &str = "ledger";
@@ -40,8 +40,8 @@ pub struct LedgerSeen {
     pub folder: Result<FileSeen, String>,
     /// Whether we may write there.
     pub may_write: bool,
-    /// Whether the folder is on NFS.
-    pub is_nfs: bool,
+    /// What the folder is on.
+    pub disk: Disk,
     /// Bytes that are free there.
     pub free: Option<u64>,
     /// The file; `Err` why it cannot be seen, `None` if it is not there.
@@ -53,13 +53,12 @@ impl LedgerSeen {
     pub fn look(path: &Path) -> LedgerSeen {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let kind = statfs(folder).map(|kind| kind.filesystem_type());
         let room = statvfs(folder).map(|room| room.blocks_available() * room.fragment_size());
         LedgerSeen {
             path: path.to_owned(),
             folder: look_at(folder).map_err(|error| error.to_string()),
             may_write: access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok(),
-            is_nfs: kind.is_ok_and(|kind| kind == NFS_SUPER_MAGIC),
+            disk: Disk::look(folder),
             free: room.ok(),
             file: match look_at(path) {
                 Ok(file) => Ok(Some(file)),
@@ -104,19 +103,26 @@ pub fn place(seen: &LedgerSeen, slurm_user: Option<u32>) -> Vec<Finding> {
         let text = format!("{folder} may be written by others (mode {:04o})", of.mode);
         findings.push(Finding::error(CHECK, text, format!("`chmod go-w {folder}`")));
     }
-    if seen.is_nfs {
-        findings.push(Finding::error(
+    let local = "set `path` in [ledger] to a local disk";
+    match seen.disk {
+        Disk::Local => {}
+        Disk::Network(kind) => findings.push(Finding::error(
             CHECK,
-            format!("{folder} is on NFS, where SQLite's locks cannot be relied on"),
-            "set `path` in [ledger] to a local disk",
-        ));
+            format!("{folder} is on {kind}, where SQLite's locks cannot be relied on"),
+            local,
+        )),
+        Disk::Memory => findings.push(Finding::error(
+            CHECK,
+            format!("{folder} is in memory: the history is lost with every boot"),
+            local,
+        )),
     }
     if let Some(free) = seen.free.filter(|free| *free < FREE_MIN) {
         let text = format!("only {} MiB are free on the disk of {folder}", free / MEBIBYTE);
         findings.push(Finding::error(CHECK, text, "free some: a full disk stops every program"));
     }
     findings.extend(file(seen));
-    findings
+    findings.into_iter().map(|finding| finding.of(Pitfall::Storage)).collect()
 }
 
 fn file(seen: &LedgerSeen) -> Vec<Finding> {
@@ -182,7 +188,7 @@ mod tests {
             path: "/var/lib/azslurm/ledger.db".into(),
             folder: Ok(FileSeen { owner: 64030, mode: 0o700, bytes: 4096 }),
             may_write: true,
-            is_nfs: false,
+            disk: Disk::Local,
             free: Some(1 << 34),
             file: Ok(Some(FileSeen { owner: 64030, mode: 0o640, bytes: 1 << 20 })),
         }
@@ -199,7 +205,8 @@ mod tests {
             (LedgerSeen { folder: folder(0, 0o700), ..good() }, Error, "chown -R 64030"),
             (LedgerSeen { may_write: false, ..good() }, Error, "as SlurmUser or root"),
             (LedgerSeen { folder: folder(64030, 0o770), ..good() }, Error, "chmod go-w"),
-            (LedgerSeen { is_nfs: true, ..good() }, Error, "a local disk"),
+            (LedgerSeen { disk: Disk::Network("NFS"), ..good() }, Error, "a local disk"),
+            (LedgerSeen { disk: Disk::Memory, ..good() }, Error, "a local disk"),
             (LedgerSeen { free: Some(1 << 20), ..good() }, Error, "free some"),
             (LedgerSeen { file: Ok(None), ..good() }, Fine, ""),
             (LedgerSeen { file: Err("denied".into()), ..good() }, Error, "as SlurmUser or root"),

@@ -4,10 +4,12 @@
 
 pub mod azure;
 pub mod clock;
+pub mod disk;
 pub mod host;
 pub mod ledger;
 pub mod nodes;
 pub mod passes;
+pub mod settings;
 pub mod slurm_conf;
 
 use serde::Serialize;
@@ -38,6 +40,48 @@ impl Level {
     }
 }
 
+/// What usually goes wrong when Slurm runs in a cloud. Each has rules that look for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pitfall {
+    /// Names, addresses, room and reach of the network.
+    Network,
+    /// Disks and file systems that are too slow, too far or not shared.
+    Storage,
+    /// Nodes that come too late, too few, or never go.
+    Autoscaling,
+    /// A size that is not what slurm.conf says, or not what the jobs need.
+    InstanceTypes,
+    /// VMs that are paid for and do no work.
+    Cost,
+    /// VMs that Azure takes away.
+    Preemption,
+    /// One head node, whose loss stops everything.
+    SingleHeadNode,
+    /// Secrets in the clear, files that others may write.
+    Security,
+    /// Nodes that need longer until they work than anybody waits.
+    StartUpTime,
+    /// A cluster that is described as if its machines always were there.
+    StaticThinking,
+}
+
+impl Pitfall {
+    /// All ten.
+    pub const ALL: [Pitfall; 10] = [
+        Pitfall::Network,
+        Pitfall::Storage,
+        Pitfall::Autoscaling,
+        Pitfall::InstanceTypes,
+        Pitfall::Cost,
+        Pitfall::Preemption,
+        Pitfall::SingleHeadNode,
+        Pitfall::Security,
+        Pitfall::StartUpTime,
+        Pitfall::StaticThinking,
+    ];
+}
+
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -55,12 +99,23 @@ pub struct Finding {
     pub why: Option<String>,
     /// What to do; `None` if nothing is to be done.
     pub fix: Option<String>,
+    /// Which of the usual pitfalls it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pitfall: Option<Pitfall>,
 }
 
 impl Finding {
     /// As it should be.
     pub fn ok(check: &'static str, text: impl Into<String>) -> Finding {
-        Finding { check, level: Level::Ok, at: None, text: text.into(), why: None, fix: None }
+        Finding {
+            check,
+            level: Level::Ok,
+            at: None,
+            text: text.into(),
+            why: None,
+            fix: None,
+            pitfall: None,
+        }
     }
 
     /// Something that is worth knowing, and what one could do.
@@ -92,6 +147,12 @@ impl Finding {
     #[must_use]
     pub fn at(self, place: Option<impl Into<String>>) -> Finding {
         Finding { at: place.map(Into::into).or(self.at), ..self }
+    }
+
+    /// Says which pitfall it is.
+    #[must_use]
+    pub fn of(self, pitfall: Pitfall) -> Finding {
+        Finding { pitfall: Some(pitfall), ..self }
     }
 
     /// For people: the finding, and below it why and what to do.
