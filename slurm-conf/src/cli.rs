@@ -7,13 +7,14 @@ use azslurm_program::{config_file, exit};
 use azslurm_slurm::SlurmVersion;
 use clap::{Parser, Subcommand};
 
+use crate::init::{self, Answers, Asked};
 use crate::{check, example, make, node_init, role};
 
 /// Explains and checks the config of azslurm, and makes of it what Slurm needs.
 ///
-/// Begin with `azslurm-conf example > /etc/azslurm/azslurm.toml`, adapt it, and run `azslurm-conf
-/// check` after every change. No secret is ever shown. Exit code 0: fine; 1: something was found or
-/// failed; 2: nothing could be done at all.
+/// Begin with `azslurm-conf init`, and run `azslurm-conf check` after every change; `example` shows
+/// every key. No secret is ever shown. Exit code 0: fine; 1: something was found or failed; 2:
+/// nothing could be done at all.
 #[derive(Debug, Parser)]
 #[command(name = "azslurm-conf", version)]
 pub struct Arguments {
@@ -30,8 +31,76 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+/// What `init` needs to be told.
+#[derive(Debug, clap::Args)]
+struct Said {
+    /// The cluster's name
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// The subscription's id
+    #[arg(long, value_name = "ID")]
+    subscription: Option<String>,
+    /// The region of the VMs
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The resource group of the VMs
+    #[arg(long, value_name = "GROUP")]
+    resource_group: Option<String>,
+    /// The resource id of their subnet
+    #[arg(long, value_name = "ID")]
+    subnet: Option<String>,
+    /// A name for the first kind of nodes
+    #[arg(long, value_name = "NAME")]
+    nodeset: Option<String>,
+    /// Its nodes, as a Slurm host list
+    #[arg(long, value_name = "HOSTLIST")]
+    nodes: Option<String>,
+    /// Their VM size
+    #[arg(long, value_name = "SIZE")]
+    sku: Option<String>,
+    /// Their image: publisher:offer:sku:version, or a resource id
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// The file of the administrator's public key
+    #[arg(long, value_name = "FILE")]
+    ssh_public_key_file: Option<String>,
+}
+
+impl Said {
+    fn answers(self) -> Answers {
+        let said = [
+            ("cluster", self.cluster),
+            ("subscription", self.subscription),
+            ("region", self.region),
+            ("resource-group", self.resource_group),
+            ("subnet", self.subnet),
+            ("nodeset", self.nodeset),
+            ("nodes", self.nodes),
+            ("sku", self.sku),
+            ("image", self.image),
+            ("ssh-public-key-file", self.ssh_public_key_file),
+        ];
+        said.into_iter().filter_map(|(name, answer)| Some((name, answer?))).collect()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make a first config, from flags and answers
+    ///
+    /// What is not said by a flag is asked, on the terminal or from standard input; with --yes what
+    /// has a default gets it. The file holds what was said, each key with a word about it, and
+    /// nothing else. It is never written over one that is there.
+    Init {
+        #[command(flatten)]
+        said: Said,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+        /// The file to write
+        #[arg(long, value_name = "FILE", default_value = config_file::DEFAULT_PATH)]
+        out: PathBuf,
+    },
     /// Check the config, and everything around it: files, slurm.conf, slurmctld, Azure
     ///
     /// All errors of the config are printed at once, each as `file:line:column: key: what is wrong
@@ -53,8 +122,8 @@ enum Verb {
     /// Print the user data of a nodeset's VMs: what cloud-init does from their boot to slurmd
     ///
     /// It needs no network and holds no secret. Write it with --out and name that file as
-    /// `user_data_file` of the nodeset; after a change of the config make it anew. What it does step
-    /// by step, and how to make an image of it, stands at its beginning.
+    /// `user_data_file` of the nodeset; after a change of the config make it anew. What it does
+    /// step by step, and how to make an image of it, stands at its beginning.
     NodeInit {
         /// The nodeset
         #[arg(value_name = "NODESET")]
@@ -105,6 +174,7 @@ enum Verb {
 /// Does what was asked; the exit code.
 pub fn run(arguments: Arguments) -> u8 {
     match arguments.verb {
+        Verb::Init { said, yes, out } => init(said.answers(), yes, &out),
         Verb::Check { file, offline, json } => {
             let report = on(check::check(file.config.as_deref(), offline));
             match (json, report.exit_code()) {
@@ -126,6 +196,24 @@ pub fn run(arguments: Arguments) -> u8 {
             told(on(make::render(file.config.as_deref(), wanted, out.as_deref())))
         }
         Verb::Role { file, sites, json } => role(file.config.as_deref(), &sites, json),
+    }
+}
+
+fn init(answers: Answers, is_silent: bool, out: &Path) -> u8 {
+    let (mut from, mut to) = (std::io::stdin().lock(), std::io::stderr().lock());
+    let asked = match is_silent {
+        true => Asked::Nobody,
+        false => Asked::Person(&mut from, &mut to),
+    };
+    match init::init(answers, asked, out) {
+        Ok(text) => {
+            println!("{text}");
+            exit::DONE
+        }
+        Err(error) => {
+            eprintln!("{}", exit::chain_of(&error));
+            exit::CANNOT_START
+        }
     }
 }
 

@@ -131,6 +131,10 @@ async fn learn(loaded: &Loaded, is_fresh: bool) -> Result<Sizes, SizesError> {
     let regions: Vec<&str> = unknown.iter().map(|(_, region)| region.as_str()).collect();
     eprintln!("asking Azure for the VM sizes of {} …", regions.join(", "));
     sizes::ask(config, &unknown, &mut known).await?;
+    if let Err(error) = sizes::price(config, &unknown, &mut known).await {
+        let why = exit::chain_of(&error);
+        eprintln!("no prices: {why}; without them the order of nodes is that of their names");
+    }
     if let Err(error) = sizes::keep(&loaded.path, &known) {
         eprintln!("{}; the next run will ask Azure again", exit::chain_of(&error));
     }

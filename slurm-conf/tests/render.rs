@@ -87,6 +87,32 @@ fn every_byte_is_as_it_was_read_in_review() {
 }
 
 #[test]
+fn topology_block_names_the_smallest_block_and_partitions_keep_jobs_to_one() {
+    let text = text().replace("[slurm]\n", "[slurm]\ntopology = \"block\"\n");
+    let files = rendered(&text, NEW);
+    let lines: Vec<&str> =
+        files[render::TOPOLOGY].lines().filter(|line| line.starts_with("Block")).collect();
+    let wanted = [
+        "BlockName=hb-b1 Nodes=hb-[01-04]",
+        "BlockName=hb-b2 Nodes=hb-[05-08]",
+        "BlockName=hb-b3 Nodes=hb-[09-10]",
+        "BlockSizes=2",
+    ];
+    assert_eq!(lines, wanted);
+    assert!(files[render::POWER].contains("\nTopologyPlugin=topology/block\n"));
+    let partition = |text: &str, name: &str| {
+        let nodes = rendered(text, NEW).remove(render::NODES).expect("nodes");
+        let begin = format!("PartitionName={name} ");
+        nodes.lines().find(|line| line.starts_with(&begin)).expect("it is there").to_owned()
+    };
+    assert!(partition(&text, "hpc").ends_with(" MaxNodes=4"));
+    assert!(!partition(&text, "cloud").contains("MaxNodes"));
+    let said =
+        text.replace("nodesets = [\"hb\"]", "nodesets = [\"hb\"]\noptions = [\"MaxNodes=2\"]");
+    assert!(partition(&said, "hpc").ends_with(" SuspendTime=300 MaxNodes=2"));
+}
+
+#[test]
 fn the_same_is_rendered_twice_and_from_tables_in_another_order() {
     let mut tables: Vec<String> = Vec::new();
     for line in text().lines().skip(1) {
@@ -143,7 +169,7 @@ fn without_a_partition_each_nodeset_is_one() {
     let plain = &text[..text.find("[partition.cloud]").expect("it is there")];
     let nodes = &rendered(plain, OLD)[render::NODES];
     for name in ["gpu", "hb", "htc", "spot"] {
-        let line = format!("PartitionName={name} Nodes={name} SuspendTime=300\n");
+        let line = format!("PartitionName={name} Nodes={name} SuspendTime=300");
         assert!(nodes.contains(&line), "{nodes}");
     }
 }

@@ -28,8 +28,9 @@ const MARK: &str = "# azslurm-conf node-init ";
 
 /// The unit of slurmd that comes with the distribution's package, or with Slurm's own.
 const DROP_IN: &str = "\
-# slurmd starts only after azslurm-node-init, which writes this file at every boot: its configuration comes from
-# slurmctld, so that no slurm.conf is needed here. The file is read after those of the distribution and wins.
+# slurmd starts only after azslurm-node-init, which writes this file at every boot: its
+# configuration comes from slurmctld, so that no slurm.conf is needed here. The file is read after
+# those of the distribution and wins.
 [Unit]
 ConditionPathExists=
 ConditionPathExists=/run/azslurm/slurmd.env

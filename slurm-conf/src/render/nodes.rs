@@ -119,8 +119,29 @@ fn partition_line(config: &Config, partition: &Partition) -> String {
     }
     let idle = partition.suspend_time.unwrap_or(config.power.suspend_time);
     write!(line, " SuspendTime={}", idle.as_secs()).expect(TO_STRING);
+    if let Some(nodes) = nodes_max(config, partition) {
+        write!(line, " MaxNodes={nodes}").expect(TO_STRING);
+    }
     for option in &partition.options {
         write!(line, " {option}").expect(TO_STRING);
     }
     line
+}
+
+/// A job of a partition of blocks has no more nodes than the smallest block that it might get.
+/// Topologies alone do not keep it so: topology/block lets a larger job have several blocks, and
+/// topology/tree one that is submitted with --contiguous or --spread-job (measured with 22.05 and
+/// 24.11). What the person says counts; nodes without blocks would be limited for nothing.
+fn nodes_max(config: &Config, partition: &Partition) -> Option<usize> {
+    let is_said = |option: &String| option.to_ascii_lowercase().starts_with("maxnodes=");
+    let nodesets = partition.nodesets.iter().map(|name| &config.nodesets[name]);
+    let sizes: Vec<Option<usize>> = nodesets.map(largest_block).collect();
+    let sizes: Option<Vec<usize>> = sizes.into_iter().collect();
+    sizes?.into_iter().min().filter(|_| !partition.options.iter().any(is_said))
+}
+
+/// The nodes of a nodeset's largest block; `None` without blocks.
+fn largest_block(nodeset: &Nodeset) -> Option<usize> {
+    let count = |block: &u32| nodeset.nodes_of_block(*block).count();
+    nodeset.blocks.first().map(count)
 }

@@ -51,16 +51,21 @@ fn tree(config: &Config) -> String {
     text
 }
 
-/// As topology/block wants it.
+/// As topology/block wants it: nodes in no block are used by jobs of their own, and BlockSizes is
+/// the smallest block, or slurmctld does not start. That no job has several blocks is the work of
+/// MaxNodes of the partitions (measured with 24.11).
 fn blocks(config: &Config) -> String {
     let mut text = header(TOPOLOGY);
     text.push('\n');
+    let mut smallest = usize::MAX;
     for (name, nodeset) in &config.nodesets {
         for (number, nodes) in blocks_of(nodeset) {
             let block = BlockName::new(name.clone(), number);
+            smallest = smallest.min(nodes.len());
             text.push_str(&format!("BlockName={block} Nodes={}\n", fold_set(nodes)));
         }
     }
+    text.push_str(&format!("BlockSizes={smallest}\n"));
     text
 }
 

@@ -309,8 +309,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Runs `azslurm-conf VERB --config … …`; what it says on stdout. Another exit code than 0 is an
-    /// error.
+    /// Runs `azslurm-conf VERB --config … …`; what it says on stdout. Another exit code than 0 is
+    /// an error.
     pub fn run_conf(&self, arguments: &[&str]) -> Result<String> {
         let output = self.try_conf(arguments)?;
         if !output.status.success() {

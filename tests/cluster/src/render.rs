@@ -133,11 +133,8 @@ fn nodesets(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
         let ports = nodeset.has_ports.then(|| {
             let first = port;
             port += nodeset.nodes;
-            format!(
-                "node_options = [\"NodeHostname={}\", \"NodeAddr=127.0.0.1\", \"Port=[{first}-{}]\"]",
-                machine.host,
-                port - 1
-            )
+            let host = format!("\"NodeHostname={}\", \"NodeAddr=127.0.0.1\"", machine.host);
+            format!("node_options = [{host}, \"Port=[{first}-{}]\"]", port - 1)
         });
         text.push_str(&format!("\n[nodeset.{}]\n", nodeset.name));
         let own = ["image = \"Canonical:ubuntu-24_04-lts:server:latest\"", SSH_KEY];

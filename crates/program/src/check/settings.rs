@@ -1,5 +1,5 @@
-//! Slurm's settings, from a running slurmctld (`scontrol show config`) or from its files alone, with
-//! the places where they are set.
+//! Slurm's settings, from a running slurmctld (`scontrol show config`) or from its files alone,
+//! with the places where they are set.
 
 use std::collections::BTreeMap;
 
