@@ -10,6 +10,7 @@ pub mod example;
 pub mod init;
 pub mod make;
 pub mod node_init;
+pub mod prices;
 pub mod render;
 pub mod role;
 pub mod sizes;

@@ -10,6 +10,7 @@ use azslurm_core::size::Sizes;
 use azslurm_program::{ConfigFileError, Loaded, config_file, exit};
 use azslurm_slurm::{Conf, Slurm, SlurmError, SlurmVersion};
 
+use crate::prices;
 use crate::render::{self, Around, RenderError};
 use crate::sizes::{self, SizesError};
 use crate::write::{self, WriteError};
@@ -131,9 +132,8 @@ async fn learn(loaded: &Loaded, is_fresh: bool) -> Result<Sizes, SizesError> {
     let regions: Vec<&str> = unknown.iter().map(|(_, region)| region.as_str()).collect();
     eprintln!("asking Azure for the VM sizes of {} …", regions.join(", "));
     sizes::ask(config, &unknown, &mut known).await?;
-    if let Err(error) = sizes::price(config, &unknown, &mut known).await {
-        let why = exit::chain_of(&error);
-        eprintln!("no prices: {why}; without them the order of nodes is that of their names");
+    if let Err(error) = prices::fill(config, &mut known).await {
+        eprintln!("{}; nodes are weighed without prices", exit::chain_of(&error));
     }
     if let Err(error) = sizes::keep(&loaded.path, &known) {
         eprintln!("{}; the next run will ask Azure again", exit::chain_of(&error));

@@ -24,6 +24,8 @@ enum Kind {
     Uses,
     /// Reading of the subscription: quotas, sizes, operations.
     Looks,
+    /// Reading for `azslurm-conf check` alone.
+    Checks,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Kind::Network => "network",
             Kind::Uses => "uses",
             Kind::Looks => "looks",
+            Kind::Checks => "checks",
         }
     }
 
@@ -42,6 +45,9 @@ impl Kind {
             Kind::Network => "connects VMs to subnets and network security groups",
             Kind::Uses => "makes VMs from images, with identities and reservations",
             Kind::Looks => "reads quotas, sizes and operations",
+            Kind::Checks => {
+                "lets azslurm-conf check read networks, images, terms and the identity's own rights"
+            }
         }
     }
 }
@@ -78,6 +84,20 @@ const LOOKS: [&str; 4] = [
     "Microsoft.Compute/skus/read",
     "Microsoft.ResourceGraph/resources/read",
 ];
+/// What only `azslurm-conf check` reads; without it, it says less.
+const CHECKS: [&str; 7] = [
+    PERMISSIONS,
+    "Microsoft.Compute/locations/publishers/artifacttypes/offers/skus/versions/read",
+    "Microsoft.MarketplaceOrdering/offertypes/publishers/offers/plans/agreements/read",
+    "Microsoft.Network/networkSecurityGroups/read",
+    "Microsoft.Network/virtualNetworks/read",
+    "Microsoft.Network/virtualNetworks/usages/read",
+    "Microsoft.Resources/subscriptions/providers/read",
+];
+const PERMISSIONS: &str = "Microsoft.Authorization/permissions/read";
+const IDENTITY_READ: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/read";
+const SHARED: &str = "Microsoft.Compute/locations/sharedGalleries/images/read";
+const COMMUNITY: &str = "Microsoft.Compute/locations/communityGalleries/images/read";
 const SUBNET: [&str; 2] = [
     "Microsoft.Network/virtualNetworks/subnets/join/action",
     "Microsoft.Network/virtualNetworks/subnets/read",
@@ -139,10 +159,8 @@ pub fn rights(config: &Config, only: &[SiteName]) -> Rights {
     let mut assignments = BTreeSet::new();
     let sites = config.sites.iter();
     for (name, site) in sites.filter(|(name, _)| only.is_empty() || only.contains(name)) {
-        let nodesets: Vec<&Nodeset> =
-            config.nodesets.values().filter(|set| set.open_sites().contains(name)).collect();
         let (identity, assignee) = identity(&site.credential);
-        for (kind, scope, allowed) in rights_at(site, &nodesets) {
+        for (kind, scope, allowed) in rights_at(site, &nodesets_at(config, name)) {
             let (of_kind, scopes) = actions.entry(kind).or_default();
             of_kind.extend(allowed.into_iter().map(str::to_owned));
             scopes.insert(subscription_of(&scope));
@@ -178,21 +196,69 @@ fn rights_at(site: &Site, nodesets: &[&Nodeset]) -> Vec<Right> {
     if nodesets.iter().any(|set| set.is_spot()) {
         vms.push(ACTIVITY);
     }
+    let mut checks = CHECKS.to_vec();
+    for nodeset in nodesets {
+        match &nodeset.image.reference {
+            ImageReference::SharedGallery(_) => checks.push(SHARED),
+            ImageReference::CommunityGallery(_) => checks.push(COMMUNITY),
+            ImageReference::Id(_) | ImageReference::Urn { .. } => {}
+        }
+    }
     let mut rights = vec![
         (Kind::Vms, group, vms),
-        (Kind::Looks, subscription, LOOKS.to_vec()),
+        (Kind::Looks, subscription.clone(), LOOKS.to_vec()),
+        (Kind::Checks, subscription.clone(), checks),
         (Kind::Network, site.subnet.clone(), SUBNET.to_vec()),
     ];
     let security_group = site.network_security_group.iter();
     rights.extend(security_group.map(|id| (Kind::Network, id.clone(), SECURITY_GROUP.to_vec())));
     rights.extend(nodesets.iter().flat_map(|set| rights_of(set)));
+    let elsewhere: Vec<Right> = rights
+        .iter()
+        .filter(|(kind, scope, _)| *kind != Kind::Checks && subscription_of(scope) != subscription)
+        .map(|(_, scope, _)| (Kind::Checks, scope.clone(), vec![PERMISSIONS]))
+        .collect();
+    rights.extend(elsewhere);
     rights
+}
+
+/// What an identity must be allowed at a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Need {
+    /// Without these no VM is made, or none is deleted.
+    pub vital: BTreeSet<&'static str>,
+    /// Without these it works, and worse: quotas are not known, evictions not explained.
+    pub useful: BTreeSet<&'static str>,
+}
+
+/// What the identity of a site needs, by scope; not what only `azslurm-conf check` reads.
+pub fn needs(config: &Config, site: &SiteName) -> BTreeMap<String, Need> {
+    let mut needs: BTreeMap<String, Need> = BTreeMap::new();
+    let Some(found) = config.sites.get(site) else { return needs };
+    for (kind, scope, actions) in rights_at(found, &nodesets_at(config, site)) {
+        if kind == Kind::Checks {
+            continue;
+        }
+        let need = needs.entry(scope).or_default();
+        for action in actions {
+            let is_useful = kind == Kind::Looks || action == ACTIVITY;
+            if is_useful { &mut need.useful } else { &mut need.vital }.insert(action);
+        }
+    }
+    needs
+}
+
+fn nodesets_at<'c>(config: &'c Config, site: &SiteName) -> Vec<&'c Nodeset> {
+    config.nodesets.values().filter(|set| set.open_sites().contains(site)).collect()
 }
 
 fn rights_of(nodeset: &Nodeset) -> Vec<Right> {
     let mut rights: Vec<Right> = Vec::new();
     let identities = nodeset.identities.iter();
-    rights.extend(identities.map(|id| (Kind::Uses, id.clone(), IDENTITY.to_vec())));
+    rights.extend(identities.flat_map(|id| {
+        let assign = (Kind::Uses, id.clone(), IDENTITY.to_vec());
+        [assign, (Kind::Checks, id.clone(), vec![IDENTITY_READ])]
+    }));
     let reservation = nodeset.capacity_reservation_group.iter();
     rights.extend(reservation.map(|id| (Kind::Uses, id.clone(), RESERVATION.to_vec())));
     match &nodeset.image.reference {
@@ -340,6 +406,8 @@ mod tests {
         assert_eq!(scopes(&rights, "vms"), [GROUP]);
         assert_eq!(actions(&rights, "looks"), LOOKS);
         assert_eq!(scopes(&rights, "looks"), [subscription_of(GROUP)]);
+        assert_eq!(actions(&rights, "checks"), CHECKS);
+        assert!(actions(&rights, "checks").iter().all(|action| action.ends_with("/read")));
         assert_eq!(actions(&rights, "network"), SUBNET);
         assert!(scopes(&rights, "network")[0].ends_with("/subnets/compute"));
         assert_eq!(actions(&rights, "uses"), Vec::<String>::new());
@@ -381,6 +449,19 @@ mod tests {
         assert_eq!(role.assignable_scopes, BTreeSet::from([subscription_of(&image)]));
         let allowed = actions(&rights, "uses");
         assert!(allowed.iter().any(|action| action.ends_with("/assign/action")), "{allowed:?}");
+    }
+
+    #[test]
+    fn what_is_vital_is_told_from_what_is_useful_and_from_what_only_a_check_reads() {
+        let spot = format!("{HEAD}{PLAIN}priority = \"spot\"\n");
+        let needs = needs(&config::parse(&spot).unwrap(), &"west".parse().unwrap());
+        let group = &needs[GROUP];
+        assert!(group.vital.contains("Microsoft.Compute/virtualMachines/write"));
+        assert_eq!(group.useful, BTreeSet::from([ACTIVITY]));
+        let subscription = &needs[&subscription_of(GROUP)];
+        assert!(subscription.vital.is_empty());
+        assert_eq!(subscription.useful, BTreeSet::from(LOOKS));
+        assert!(needs.keys().any(|scope| scope.ends_with("/subnets/compute")));
     }
 
     #[test]

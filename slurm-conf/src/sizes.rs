@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use azslurm_azure::{Answer, AzureError, Prices, Refusal};
+use azslurm_azure::{Answer, AzureError, Refusal};
 use azslurm_core::SiteName;
 use azslurm_core::config::{Config, Region, Sku};
 use azslurm_core::size::Sizes;
@@ -125,30 +125,6 @@ pub fn wanted(config: &Config) -> impl Iterator<Item = (&SiteName, &Region, &Sku
         });
         sites.collect::<Vec<_>>()
     })
-}
-
-/// Fills in what the sizes of some regions cost, where the cloud has a price list.
-///
-/// # Errors
-/// No answer: the prices stay as they were. Nothing needs them but the order of nodes.
-pub async fn price(
-    config: &Config,
-    regions: &[(&SiteName, &Region)],
-    known: &mut Sizes,
-) -> Result<(), AzureError> {
-    let Some(prices) = Prices::new(&config.cloud, &config.limits)? else { return Ok(()) };
-    for (_, region) in regions {
-        let ours = known.all_mut().filter(|(at, _)| *at == region.as_str());
-        let names: Vec<Sku> = ours.filter_map(|(_, size)| Sku::new(&size.name)).collect();
-        let found = prices.of(region, &names).await?;
-        for (at, size) in known.all_mut() {
-            let price = Sku::new(&size.name).and_then(|sku| found.get(&sku));
-            if let Some(price) = price.filter(|_| at == region.as_str()) {
-                (size.price, size.price_spot) = (price.regular, price.spot);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Asks Azure for the sizes of some regions and adds those that the config names.
