@@ -1,6 +1,8 @@
 //! `azslurm-conf check`: is everything that azslurm rests on as it must be? Each area has a thin
 //! look, and rules that are pure: from what was seen to findings.
 
+pub mod azure;
+
 use std::path::Path;
 
 use azslurm_core::config::{Credential, Nodeset, Priority, Site};
