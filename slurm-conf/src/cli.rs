@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use azslurm_core::{NodesetName, SiteName};
@@ -31,12 +32,18 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+/// The kernel's word for this machine's name (proc(5)).
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
 /// What `init` needs to be told.
 #[derive(Debug, clap::Args)]
 struct Said {
     /// The cluster's name
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// The host name of slurmctld, as the VMs reach it
+    #[arg(long, value_name = "HOST")]
+    controller: Option<String>,
     /// The subscription's id
     #[arg(long, value_name = "ID")]
     subscription: Option<String>,
@@ -70,6 +77,8 @@ impl Said {
     fn answers(self) -> Answers {
         let said = [
             ("cluster", self.cluster),
+            ("host", fs::read_to_string(HOST_NAME).ok().map(|name| name.trim().to_owned())),
+            ("controller", self.controller),
             ("subscription", self.subscription),
             ("region", self.region),
             ("resource-group", self.resource_group),

@@ -28,12 +28,18 @@ pub struct Question {
 }
 
 /// All questions in the order in which they are asked.
-pub const QUESTIONS: [Question; 10] = [
+pub const QUESTIONS: [Question; 11] = [
     Question {
         name: "cluster",
         key: "cluster.name",
         text: "The cluster's name, as in slurm.conf; it is written on every VM",
         default: None,
+    },
+    Question {
+        name: "controller",
+        key: "slurm.controller",
+        text: "The host name of slurmctld, as the VMs reach it",
+        default: Some("HOST"),
     },
     Question {
         name: "subscription",
@@ -91,7 +97,7 @@ pub const QUESTIONS: [Question; 10] = [
     },
 ];
 
-/// What was said, by the names of the questions.
+/// What was said, by the names of the questions, and `host`: the name of this machine.
 pub type Answers = BTreeMap<&'static str, String>;
 
 /// Why there is no config.
@@ -238,7 +244,8 @@ fn agreed(answers: &mut Answers, asked: &mut Asked<'_>) -> Result<String, InitEr
 
 /// With the nodeset's name in its place.
 fn named(text: &str, answers: &Answers) -> String {
-    text.replace("NODESET", answers.get("nodeset").map_or("htc", String::as_str))
+    let text = text.replace("NODESET", answers.get("nodeset").map_or("htc", String::as_str));
+    text.replace("HOST", answers.get("host").map_or("localhost", String::as_str))
 }
 
 fn is_about(question: &Question, answers: &Answers, key: &str) -> bool {
@@ -264,6 +271,9 @@ fn text(answers: &Answers) -> String {
          [cluster]\n\
          # Written on every VM. Changing it orphans the VMs that exist.\n\
          name = {cluster}\n\n\
+         [slurm]\n\
+         # Where slurmd on the VMs finds slurmctld.\n\
+         controller = {controller}\n\n\
          # A place where VMs are made, by the managed identity of this machine.\n\
          [site.main]\n\
          subscription = {subscription}\n\
@@ -278,6 +288,7 @@ fn text(answers: &Answers) -> String {
          image = {image}\n\
          ssh_public_key_file = {key}\n",
         cluster = quoted("cluster"),
+        controller = quoted("controller"),
         subscription = quoted("subscription"),
         region = quoted("region"),
         group = quoted("resource-group"),
@@ -335,7 +346,7 @@ mod tests {
         let (name, nodeset) = config.nodesets.first_key_value().unwrap();
         assert_eq!((name.as_str(), nodeset.nodes.len()), ("htc", 10));
         let is_key = |line: &&str| line.contains(" = ");
-        assert_eq!(written.lines().filter(is_key).count(), 10, "nothing else: {written}");
+        assert_eq!(written.lines().filter(is_key).count(), 11, "nothing else: {written}");
     }
 
     #[test]
@@ -354,7 +365,7 @@ mod tests {
         let out = dir.path().join("azslurm.toml");
         let mut few = said();
         few.insert("region", "West Europe".to_owned());
-        let lines = "hb\n\nStandard_HB120rs_v3\n\n\nwesteurope\n";
+        let lines = "\nhb\n\nStandard_HB120rs_v3\n\n\nwesteurope\n";
         let (said, result) = typed(few, lines, &out);
         result.unwrap();
         assert!(said.contains("Its nodes, as a Slurm host list [hb-[001-010]]: "), "{said}");
@@ -369,7 +380,7 @@ mod tests {
     fn whoever_goes_away_or_is_wrong_without_being_asked_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("azslurm.toml");
-        let (_, result) = typed(said(), "htc\n", &out);
+        let (_, result) = typed(said(), "head\nhtc\n", &out);
         assert!(matches!(result, Err(InitError::Missing { .. })));
         let mut wrong = said();
         wrong.insert("cluster", "A \"cluster\"\n[x]".to_owned());

@@ -12,6 +12,7 @@ mod daemon;
 mod dead;
 mod doctor;
 mod failover;
+mod guides;
 mod listing;
 mod looks;
 mod rebuild;
