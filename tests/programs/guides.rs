@@ -1,5 +1,5 @@
-//! The guides in `docs/`: their configs are taken by the parser, and every command of ours in them is
-//! run, with the emulator for Azure and a stand-in for scontrol.
+//! The guides in `docs/`: their configs are taken by the parser, and every command of ours in them
+//! is run, with the emulator for Azure and a stand-in for scontrol.
 
 use std::collections::BTreeSet;
 use std::fs;
