@@ -67,7 +67,7 @@ fn all_errors_of_a_broken_config_are_printed_with_their_places_and_it_ends_with_
 #[test]
 fn the_json_of_a_fine_config_names_its_nodesets() {
     let file = file(&example());
-    let output = check(file.path(), &["--json"]);
+    let output = check(file.path(), &["--offline", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(json["nodesets"][0]["count"], 100);
@@ -100,7 +100,7 @@ fn a_secret_that_others_may_read_is_refused_and_not_shown() {
     assert!(said.contains("holds a secret") && !said.contains("hunter2"), "{said}");
 
     std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o640)).unwrap();
-    let output = check(file.path(), &[]);
+    let output = check(file.path(), &["--offline"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!text(&output.stdout).contains("hunter2"));
 }

@@ -188,6 +188,14 @@ ssh_public_key = "{KEY}"
         self.command(name).args(arguments).output().unwrap()
     }
 
+    /// azslurm-conf with the config, which stands behind its verb.
+    pub fn run_conf(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program("azslurm-conf"));
+        command.env_clear().env("SLURM_CONF", self.dir.path().join("slurm.conf"));
+        command.args(&arguments[..1]).arg("--config").arg(self.config_path());
+        command.args(&arguments[1..]).stdin(Stdio::null()).output().unwrap()
+    }
+
     /// Writes a resume file as slurmctld does: one job of all `nodes`.
     pub fn resume_file(&self, nodes: &str) -> PathBuf {
         let path = self.dir.path().join("resume.json");

@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod boots;
 mod budgets;
+mod conf;
 mod daemon;
 mod dead;
 mod doctor;

@@ -11,7 +11,10 @@ use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::check::{Finding, Level};
 use azslurm_program::config_file::{self, ConfigFileError, Loaded};
 use azslurm_program::exit;
+use azslurm_slurm::Conf;
 use serde_json::{Value, json};
+
+use crate::make;
 
 /// What is asked, and not read from files.
 const ASKED: [&str; 2] = ["slurmctld", "Azure"];
@@ -31,6 +34,9 @@ pub async fn check(flag: Option<&Path>, is_offline: bool) -> Report {
     let mut report = Report { loaded, findings: Vec::new(), not_checked: Vec::new() };
     if is_offline {
         report.not_checked.extend(ASKED);
+    } else if let Ok(loaded) = &report.loaded {
+        let conf = Conf::read(&make::slurm_conf_path(&loaded.config)).ok();
+        report.findings.extend(azure::run(loaded, conf.as_ref()).await);
     }
     report
 }

@@ -145,8 +145,12 @@ fn wanted(ground: &Ground<'_>, quota: &str, takes: &[Take<'_>]) -> u64 {
 
 fn words(quota: &str, one: Use<'_>, (usage, others): (&Usage, u64)) -> String {
     let unit = if quota == VMS || quota == SETS { "" } else { " cores" };
+    let others = match others {
+        0 => String::new(),
+        others => format!(", of which others use {others}"),
+    };
     format!(
-        "quota {} of {} in subscription {} is {}{unit}, of which others use {others}",
+        "quota {} of {} in subscription {} is {}{unit}{others}",
         usage.name, one.place.region, one.place.subscription, usage.limit
     )
 }
