@@ -16,6 +16,7 @@ mod failover;
 mod guides;
 mod listing;
 mod looks;
+mod node_init;
 mod rebuild;
 mod records;
 mod refusals;

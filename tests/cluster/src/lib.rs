@@ -25,6 +25,7 @@ mod interrupt;
 mod ports;
 mod render;
 mod spec;
+mod vm;
 
 pub use ask::{JobId, WAIT_POLL};
 pub use cluster::Cluster;
@@ -32,3 +33,4 @@ pub use emulator::{Call, Calls, EmulatorClient, Endpoints, Resource, ResourceEve
 pub use gate::Gate;
 pub use interrupt::{catch_interrupts, interrupted};
 pub use spec::{ClusterSpec, NodesetSpec, Programs, infiniband};
+pub use vm::{install_vm, vm_command};

@@ -17,7 +17,7 @@ now() {
 	echo "${up%.*}"
 }
 say() { printf 'azslurm: node-init: %s\n' "$*"; }
-console() { { printf 'azslurm: node-init: %s\n' "$*" >/dev/console; } 2>/dev/null || :; }
+console() { { printf 'azslurm: node-init: %s\n' "$*" >>/dev/console; } 2>/dev/null || :; }
 
 # until_done SECONDS COMMAND...: again while it ends with 1 (not yet), until the time is over; 2 is final.
 until_done() {

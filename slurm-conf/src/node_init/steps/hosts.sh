@@ -15,7 +15,10 @@ step_hosts() {
 		return 1
 	fi
 	while read -r line; do
-		if [ -n "$line" ] && ! grep -qxF "$line" /etc/hosts; then echo "$line" >>/etc/hosts || return 1; fi
+		if [ -z "$line" ] || grep -qxF "$line" /etc/hosts; then continue; fi
+		# The last line may have no end.
+		[ -z "$(tail -c 1 /etc/hosts)" ] || echo >>/etc/hosts
+		echo "$line" >>/etc/hosts || return 1
 	done <<END
 $HOSTS
 END

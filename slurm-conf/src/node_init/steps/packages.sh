@@ -19,6 +19,10 @@ install_packages() {
 	else
 		answer=$(timeout "$WAIT" dnf -q -y install $missing 2>&1)
 	fi && return 0
+	if [ $? -eq 124 ]; then
+		WHY="to install$missing takes longer than $WAIT s"
+		return 2
+	fi
 	WHY="cannot install$missing: $(echo "$answer" | tail -n 2)"
 	return 1
 }

@@ -10,14 +10,18 @@ own_disks() {
 		[ -e "$1" ] || echo "/dev/${folder##*/}"
 	done
 }
+probed() { timeout "$CALL_MAX" blkid -p -o value -s "$1" "$2"; }
+# A reboot finds what the boot before has made; the name of an assembled stripe is not always the one it was given.
 find_scratch() {
-	device=$(timeout "$CALL_MAX" blkid -L $LABEL) && return 0
 	if command -v mdadm >/dev/null; then timeout "$CALL_MAX" mdadm --assemble --scan --quiet; fi
-	device=$(timeout "$CALL_MAX" blkid -L $LABEL)
+	for device in $(own_disks) /dev/md/* /dev/md[0-9]*; do
+		if [ -b "$device" ] && [ "$(probed LABEL "$device")" = $LABEL ]; then return 0; fi
+	done
+	return 1
 }
 make_scratch() { # DISK...
 	for device in "$@"; do
-		kind=$(timeout "$CALL_MAX" blkid -p -o value -s TYPE "$device")
+		kind=$(probed TYPE "$device")
 		if [ -n "$kind" ]; then
 			WHY="$device holds $kind already, and is not formatted"
 			return 1

@@ -28,7 +28,7 @@ const ROOT: &str = "/_emulator";
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// What can be asked for; shown when something else was.
-const ALLOWED: [&str; 35] = [
+const ALLOWED: [&str; 36] = [
     "GET /resources?alive=true|false",
     "GET /calls",
     "POST /calls/reset",
@@ -60,6 +60,7 @@ const ALLOWED: [&str; 35] = [
     "POST /throttle {enforce?, arm_reads?, …}",
     "POST /vms {vm, vanish: true} or {vm, leaves: [nic|disk]}",
     "POST /seed {template, vms: [{id, words: {…}, tags?}]}",
+    "POST /vault {name, value?, readers?: [client id]}",
     "POST /identity/faults {endpoint: imds|authority, \
      faults: [{status?, retry_after_s?, delay_ms?}]}",
     "POST /identity/expire",
@@ -238,6 +239,10 @@ fn set(shared: &Shared, path: &str, body: &Value) -> Result<Value, String> {
         "/graph" => {
             let graph: Graph = read(body)?;
             Ok(shared.with_model(|model, _| model.change_graph_lag(graph.lag_ms)))
+        }
+        "/vault" => {
+            shared.vault().put(read(body)?);
+            Ok(json!({}))
         }
         "/time" => set_time(shared, &read(body)?),
         "/shutdown" => {

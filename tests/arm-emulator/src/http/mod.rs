@@ -5,6 +5,7 @@
 //! /metadata, /{tenant}  identity            ┐ watched: faults, record
 //! /vm/{name}/metadata   what a VM asks      │
 //! /api/retail/prices    the price list      │
+//! /secrets/{name}       a key vault         │
 //! everything else       token ─► the model  ┘
 //! ```
 
@@ -14,6 +15,7 @@ pub mod control;
 mod faults;
 mod metadata;
 mod prices;
+mod vault;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -28,6 +30,7 @@ use crate::identity::{self, Identities};
 use crate::model::Model;
 use calls::Calls;
 use faults::Faults;
+use vault::Vault;
 
 /// What all handlers share.
 pub struct Shared {
@@ -36,6 +39,7 @@ pub struct Shared {
     pub clock: Clock,
     faults: Mutex<Faults>,
     calls: Mutex<Calls>,
+    vault: Mutex<Vault>,
     /// Who may call.
     pub identities: Arc<Identities>,
     /// Boot commands, if there are any.
@@ -54,6 +58,7 @@ impl Shared {
             clock,
             faults: Mutex::default(),
             calls: Mutex::default(),
+            vault: Mutex::default(),
             identities,
             runner: OnceLock::new(),
             changed: Notify::new(),
@@ -68,6 +73,10 @@ impl Shared {
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().expect("no holder of this lock can panic")
+    }
+
+    fn vault(&self) -> MutexGuard<'_, Vault> {
+        self.vault.lock().expect("no holder of this lock can panic")
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -96,6 +105,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     let watched = identity::router(Arc::clone(&shared.identities))
         .merge(metadata::router(Arc::clone(&shared)))
         .merge(prices::router(Arc::clone(&shared)))
+        .merge(vault::router(Arc::clone(&shared)))
         .fallback_service(arm::service(Arc::clone(&shared)))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), watch::watch));
     let directory = identity::control_router(Arc::clone(&shared.identities));

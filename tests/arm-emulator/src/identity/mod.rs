@@ -191,19 +191,30 @@ impl Identities {
     /// # Errors
     /// The reason to answer 401 with.
     pub fn check(&self, headers: &HeaderMap) -> Result<Principal, TokenProblem> {
+        let audiences = self.state().audiences.clone();
+        let audiences: Vec<&str> = audiences.iter().map(String::as_str).collect();
+        self.check_for(headers, &audiences)
+    }
+
+    /// As [`Identities::check`], for a service other than ARM.
+    pub fn check_for(
+        &self,
+        headers: &HeaderMap,
+        audiences: &[&str],
+    ) -> Result<Principal, TokenProblem> {
         let value = headers.get(header::AUTHORIZATION).ok_or(TokenProblem::Missing)?;
         let value = value.to_str().map_err(|_| TokenProblem::BadHeader)?;
         let token = match value.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             Some(_) | None => return Err(TokenProblem::BadHeader),
         };
-        match self.check_token(token) {
+        match self.check_token(token, audiences) {
             Err(_) if self.options.lenient => Ok(self.anybody()),
             checked => checked,
         }
     }
 
-    fn check_token(&self, token: &str) -> Result<Principal, TokenProblem> {
+    fn check_token(&self, token: &str, audiences: &[&str]) -> Result<Principal, TokenProblem> {
         let claims = self.key.verify(token).ok_or(TokenProblem::Invalid)?;
         let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
         let number = |name: &str| claims[name].as_u64().unwrap_or_default();
@@ -217,8 +228,8 @@ impl Identities {
             return Err(TokenProblem::Expired { expiry, now });
         }
         let got = text("aud");
-        if !state.audiences.iter().any(|allowed| same_resource(allowed, &got)) {
-            let quoted: Vec<_> = state.audiences.iter().map(|a| format!("'{a}'")).collect();
+        if !audiences.iter().any(|allowed| same_resource(allowed, &got)) {
+            let quoted: Vec<_> = audiences.iter().map(|a| format!("'{a}'")).collect();
             return Err(TokenProblem::Audience { got, allowed: quoted.join(",") });
         }
         Ok(Principal { object_id: text("oid"), client_id: text("appid"), tenant: text("tid") })
