@@ -32,6 +32,9 @@ need iproute2 has ip
 need util-linux has setsid
 need python3-venv has_venv
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt -o -s /etc/pki/tls/certs/ca-bundle.crt
+need curl has curl
+need cloud-init has cloud-init
+need shellcheck has shellcheck
 need make has make
 need gcc has gcc
 need libc6-dev test -e /usr/include/stdlib.h
@@ -63,6 +66,14 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\n# No service is started while packages for tests are installed.\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
+
+# Of cloud-init only its code is wanted: on this machine it must do nothing at the next boot.
+case $missing in
+*cloud-init*)
+    mkdir -p /etc/cloud
+    echo "for tests of azslurm: its code only" >/etc/cloud/cloud-init.disabled
+    ;;
+esac
 
 echo "install-deps: installing$missing"
 export DEBIAN_FRONTEND=noninteractive

@@ -210,19 +210,21 @@ fn a_munge_key_that_cannot_be_had_ends_the_boot_at_once_with_the_vaults_words() 
 fn a_step_that_fails_is_told_to_slurmctld_unless_a_person_has_closed_the_node() {
     let mount = "[mount.shared]\ntype = \"nfs\"\nsource = \"s:/v\"\npath = \"/shared\"\n";
     let node = Node::with_vault(mount);
+    node.write("mount-fails", "");
     let why = "mounts: s:/v on /shared: mount.nfs: Connection refused for s:/v";
+    assert_eq!(failure(&node, ""), why);
     let told = format!("update nodename=n1 state=down reason=azslurm: node-init: {why}\n");
+    assert!(node.read("scontrol").ends_with(&told), "{}", node.read("scontrol"));
     for (state, is_told) in [
-        ("ALLOCATED+CLOUD+POWERING_UP", true),
+        ("MIXED+CLOUD+NOT_RESPONDING+POWERING_UP", true),
         ("IDLE+CLOUD+DRAIN+POWERING_UP", false),
         ("DOWN+CLOUD+POWERING_UP", false),
         ("IDLE+CLOUD", false),
     ] {
         node.write("state", state);
         node.write("scontrol", "");
-        node.write("mount-fails", "");
-        assert_eq!(failure(&node, ""), why);
-        assert_eq!(node.read("scontrol").ends_with(&told), is_told, "{state}");
+        let failure = failure(&node, "rm /usr/sbin/mount.nfs");
+        assert!(failure.starts_with("mounts: mount.nfs is missing in the image"), "{failure}");
         assert_eq!(node.read("scontrol").contains("update"), is_told, "{state}");
     }
 }
