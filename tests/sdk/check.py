@@ -14,10 +14,11 @@ import cases_compute
 import cases_failure
 import cases_graph
 import cases_identity
+import cases_looks
 import cases_network
 from emulator import Emulator
 
-FILES = [cases_identity, cases_compute, cases_network, cases_failure, cases_graph]
+FILES = [cases_identity, cases_compute, cases_network, cases_looks, cases_failure, cases_graph]
 
 
 def cases():
