@@ -7,8 +7,8 @@ use std::io::{IsTerminal as _, stderr};
 use std::pin::pin;
 use std::time::Duration;
 
-use azslurm_azure::{Arm, AzureError, ImageWanted, Price, Prices};
-use azslurm_core::config::{Config, Nodeset, Region, Site, Sku};
+use azslurm_azure::{Arm, AzureError, ImageWanted};
+use azslurm_core::config::{Config, Nodeset, Site, Sku};
 use azslurm_core::size::Size;
 use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::Clients;
@@ -17,14 +17,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::network::network_of;
 use super::seen::{AzureSeen, Door, Seen, SiteSeen, Unseen, seen};
-use crate::role;
+use crate::{prices, role};
 
 /// A token, from wherever it comes: IMDS may need some seconds after a boot.
 const TOKEN_MAX: Duration = Duration::from_secs(30);
 /// All else of a credential: some dozen small reads, and the sizes of each region, 20 MB each.
 const LOOK_MAX: Duration = Duration::from_secs(180);
-/// The price list.
-const PRICES_MAX: Duration = Duration::from_secs(30);
 /// From here on a person at a terminal is told what is waited for.
 const SILENT_MAX: Duration = Duration::from_secs(2);
 /// What VMs are made by.
@@ -45,10 +43,8 @@ pub async fn look(config: &Config) -> AzureSeen {
             sites.iter().filter_map(|site| config.sites.get_key_value(*site)).collect();
         all.doors.push(door(config, (arm, &sites), &mut all.sites).await);
     }
-    let names = "asking what VMs cost";
-    if let Err(error) = patiently(names, prices(config, &mut all.sites)).await {
-        all.no_prices = Some(error);
-    }
+    let asked = patiently("asking what VMs cost", prices(config, &mut all)).await;
+    all.no_prices = asked.err();
     all
 }
 
@@ -183,34 +179,20 @@ async fn ours(config: &Config, arm: &Arm, site: &Site) -> Seen<BTreeMap<NodesetN
 }
 
 /// Fills in the prices of the sizes that were seen.
-async fn prices(
-    config: &Config,
-    sites: &mut BTreeMap<SiteName, SiteSeen>,
-) -> Result<(), AzureError> {
-    let Some(prices) = Prices::new(&config.cloud, &config.limits)? else { return Ok(()) };
-    let mut known: BTreeMap<Region, BTreeMap<Sku, Price>> = BTreeMap::new();
+async fn prices(config: &Config, all: &mut AzureSeen) -> Result<(), AzureError> {
+    let mut sizes = all.sizes(config);
+    let done = prices::fill(config, &mut sizes).await;
     for (name, site) in &config.sites {
-        let Some(Ok(sizes)) = sites.get_mut(name).map(|seen| seen.sizes.as_mut()) else { continue };
-        let skus: Vec<Sku> = sizes.iter().filter_map(|size| Sku::new(&size.name)).collect();
-        let wanted: Vec<Sku> = match known.get(&site.region) {
-            Some(known) => skus.iter().filter(|sku| !known.contains_key(sku)).cloned().collect(),
-            None => skus,
+        let Some(Ok(seen)) = all.sites.get_mut(name).map(|seen| seen.sizes.as_mut()) else {
+            continue;
         };
-        if !wanted.is_empty() {
-            let late = |_| AzureError::NoTurn {
-                doing: format!("read prices within {} s", PRICES_MAX.as_secs()),
-            };
-            let asked = timeout(PRICES_MAX, prices.of(&site.region, &wanted));
-            known.entry(site.region.clone()).or_default().extend(asked.await.map_err(late)??);
-        }
-        for size in sizes.iter_mut() {
-            let price = Sku::new(&size.name).and_then(|sku| known.get(&site.region)?.get(&sku));
-            if let Some(price) = price {
-                (size.price, size.price_spot) = (price.regular, price.spot);
-            }
+        for size in seen {
+            let sku = Sku::new(&size.name);
+            let known = sku.and_then(|sku| sizes.get(&site.region, &sku));
+            *size = known.cloned().unwrap_or_else(|| size.clone());
         }
     }
-    Ok(())
+    done
 }
 
 /// Says what is waited for, to a person at a terminal, if it takes long.

@@ -7,9 +7,9 @@ use azslurm_azure::{
     Answer, AzureError, ImageSeen, Network, Permission, Refusal, Reply, ResourceGroup,
     SecurityRule, Subnet, SubnetUse,
 };
-use azslurm_core::config::Sku;
+use azslurm_core::config::{Config, Sku};
 use azslurm_core::facts::Usage;
-use azslurm_core::size::Size;
+use azslurm_core::size::{Size, Sizes};
 use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::exit::chain_of;
 
@@ -130,6 +130,18 @@ pub struct AzureSeen {
 }
 
 impl AzureSeen {
+    /// The sizes of the config that were seen, for whoever judges by them.
+    pub fn sizes(&self, config: &Config) -> Sizes {
+        let mut all = Sizes::default();
+        for (name, site) in &config.sites {
+            let seen = self.sites.get(name).and_then(|seen| seen.sizes.as_ref().ok());
+            for size in seen.into_iter().flatten() {
+                all.insert(&site.region, size.clone());
+            }
+        }
+        all
+    }
+
     /// What is known of a size at a site: `None`: nothing; `Some(None)`: it is not sold there.
     pub(super) fn size(&self, site: &SiteName, sku: &Sku) -> Option<Option<&Size>> {
         let sizes = self.sites.get(site)?.sizes.as_ref().ok()?;
