@@ -11,6 +11,7 @@ mod daemon;
 mod evicted;
 mod gang_killed;
 mod killed;
+mod node_init;
 mod orphans;
 mod partial;
 mod quota;

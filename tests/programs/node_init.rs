@@ -261,12 +261,14 @@ fn a_key_on_a_mount_or_in_the_image_and_a_disk_of_the_vms_own_are_used() {
         "echo 'cp {dir}/munge.key /shared/' >/tmp/more; sed -i 's,^exec mount,mount,' \
          /usr/sbin/mount.nfs; cat /tmp/more >>/usr/sbin/mount.nfs\n\
          loop=$(losetup -f); losetup $loop {dir}/disk || exit 7\n\
-         mount -t tmpfs tmpfs /sys/block; mkdir -p /sys/block/nvme0n1/device /sys/block/nvme1n1/device\n\
+         mount -t tmpfs tmpfs /sys/block\n\
+         mkdir -p /sys/block/nvme0n1/device /sys/block/nvme1n1/device\n\
          echo 'MSFT NVMe Accelerator v1.0              ' >/sys/block/nvme0n1/device/model\n\
          echo 'Microsoft NVMe Direct Disk v2           ' >/sys/block/nvme1n1/device/model\n\
          cp -a $loop /dev/nvme1n1"
     );
-    let look = "stat -c '%a' /scratch; findmnt -n -o SOURCE,FSTYPE,LABEL /scratch; touch /scratch/file\n\
+    let look = "stat -c '%a' /scratch; findmnt -n -o SOURCE,FSTYPE,LABEL /scratch\n\
+        touch /scratch/file\n\
         base64 -w 0 /etc/munge/munge.key; umount /scratch\n\
         /var/lib/cloud/scripts/per-boot/azslurm-node-init; echo again=$?; ls /scratch\n\
         umount /scratch; losetup -d $loop";
@@ -300,7 +302,8 @@ fn script_of(user_data: &str) -> String {
 fn variants() -> Vec<(&'static str, String)> {
     let secret = "munge_key_secret = \"https://hpc.vault.azure.net/secrets/munge/0a\"\n";
     let mounts = "[mount.a]\ntype = \"nfs\"\nsource = \"s.file.core.windows.net:/s/a\"\n\
-        path = \"/a/b\"\n[mount.b]\ntype = \"lustre\"\nsource = \"10.0.2.4@tcp:/fs\"\npath = \"/a\"\n";
+        path = \"/a/b\"\n[mount.b]\ntype = \"lustre\"\nsource = \"10.0.2.4@tcp:/fs\"\n\
+        path = \"/a\"\n";
     let identities = format!("identities = [\"{IDENTITY}\"]\n");
     let infiniband = format!(
         "[nodeset.hb]\nnodes = \"hb-[01-40]\"\nsites = [\"west\"]\nsku = \"Standard_HB120rs_v3\"\n\

@@ -27,16 +27,7 @@ const AGENT_PATH: &str = "/etc/systemd/system/azslurm-node-agent.service";
 const MARK: &str = "# azslurm-conf node-init ";
 
 /// The unit of slurmd that comes with the distribution's package, or with Slurm's own.
-const DROP_IN: &str = "\
-# slurmd starts only after azslurm-node-init, which writes this file at every boot: its
-# configuration comes from slurmctld, so that no slurm.conf is needed here. The file is read after
-# those of the distribution and wins.
-[Unit]
-ConditionPathExists=
-ConditionPathExists=/run/azslurm/slurmd.env
-[Service]
-EnvironmentFile=/run/azslurm/slurmd.env
-";
+const DROP_IN: &str = include_str!("slurmd-drop-in.conf");
 const AGENT: &str = include_str!("../../../packaging/azslurm-node-agent.service");
 /// Lines of that unit that are others here.
 const AGENT_PROGRAM: &str = "ExecStart=/usr/sbin/azslurm-sync ";

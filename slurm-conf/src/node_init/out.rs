@@ -38,7 +38,10 @@ pub fn run(config: Option<&Path>, name: &NodesetName, out: Option<&Path>) -> u8 
     };
     let text = user_data(&config, name).map_err(OutError::from);
     let done = text.and_then(|text| match out {
-        None => Ok(print!("{text}")),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
         Some(path) => put(path, &text),
     });
     if let Err(error) = done {

@@ -355,6 +355,9 @@ impl Cluster {
         let script = render::boot_script(&self.spec, &self.dir, &agent, has_namespaces);
         fs::write(&boot, script)?;
         fs::set_permissions(&boot, Permissions::from_mode(0o755))?;
+        if self.spec.boots_user_data {
+            crate::vm::install_vm(&self.dir)?;
+        }
         Ok(())
     }
 

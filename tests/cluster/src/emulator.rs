@@ -138,6 +138,12 @@ impl EmulatorClient {
         typed(self.get("/calls")?)
     }
 
+    /// Puts a secret into the key vault, which `readers` (client ids) may read.
+    pub fn set_secret(&self, name: &str, value: &str, readers: &[&str]) -> Result<()> {
+        let secret = json!({ "name": name, "value": value, "readers": readers });
+        self.post("/vault", &secret).map(drop)
+    }
+
     /// Counts from 0 again.
     pub fn reset_calls(&self) -> Result<()> {
         self.post("/calls/reset", &json!({})).map(drop)

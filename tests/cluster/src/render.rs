@@ -30,6 +30,11 @@ pub(crate) fn slurm_conf(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
     } else {
         ("idle_on_node_suspend,power_save_interval=2", "")
     };
+    // Without a host of its own a node is one whose host has its name.
+    let (parameters, node_host) = match spec.boots_user_data {
+        true => (format!("{parameters},enable_configless"), String::new()),
+        false => (parameters.to_owned(), format!(" NodeHostname={}", machine.host)),
+    };
     let [resume, suspend, resume_fail] = machine.programs.map(|path| path.display().to_string());
     let text = filled(
         include_str!("texts/slurm.conf"),
@@ -38,7 +43,8 @@ pub(crate) fn slurm_conf(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
             ("host", machine.host.to_owned()),
             ("port", machine.port.to_string()),
             ("dir", machine.dir.display().to_string()),
-            ("parameters", parameters.to_owned()),
+            ("parameters", parameters),
+            ("node_host", node_host),
             ("slurmd_timeout", seconds(spec.slurmd_timeout)),
             ("suspend_time", seconds(spec.suspend_time)),
             ("suspend_timeout", seconds(spec.suspend_timeout)),
@@ -223,6 +229,11 @@ pub(crate) fn boot_script(
     agent: &Path,
     has_namespaces: bool,
 ) -> String {
+    if spec.boots_user_data {
+        let keep = agent.parent().unwrap_or(agent).display().to_string();
+        let text = include_str!("texts/boot-vm.sh").replace("@KEEP@", &keep);
+        return text.replace("@DIR@", &dir.display().to_string());
+    }
     let unshare =
         if has_namespaces { "unshare --pid --fork --kill-child --mount-proc" } else { "" };
     let agent = format!("{} node-agent", agent.display());

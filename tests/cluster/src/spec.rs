@@ -56,6 +56,9 @@ pub struct ClusterSpec {
     /// place of the one that `nodes`, `prefix`, `sites`, `sku`, `block_nodes` and `nodeset_lines`
     /// describe. `nodes` says for how many nodes there are ports.
     pub rendered: Option<Vec<NodesetSpec>>,
+    /// Whether a VM boots with its user data, as a machine of its own (`texts/vm.sh`), instead of
+    /// only starting slurmd. slurmctld hands out its configuration then.
+    pub boots_user_data: bool,
     /// Who acts on slurmctld's wishes.
     pub programs: Programs,
 }
@@ -109,6 +112,7 @@ impl Default for ClusterSpec {
             agent_options: None,
             checks_infiniband: false,
             rendered: None,
+            boots_user_data: false,
             programs: Programs::Azslurm,
         }
     }
