@@ -32,11 +32,13 @@ fn example() -> String {
 }
 
 #[test]
-fn the_example_that_it_prints_is_fine() {
+fn the_example_that_it_prints_can_be_read_and_what_it_names_is_asked_for() {
     let file = file(&example());
     let output = check(file.path(), &["--offline"]);
     let said = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // It can be read; what it names is not there.
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said.contains(": the public key /etc/azslurm/admin.pub cannot be read"), "{said}");
     assert!(said.contains("nodeset htc: 100 × Standard_D4s_v5 in west: htc-[001-100]"), "{said}");
     assert!(said.contains("not checked: "), "{said}");
 }
@@ -67,9 +69,9 @@ fn all_errors_of_a_broken_config_are_printed_with_their_places_and_it_ends_with_
 #[test]
 fn the_json_of_a_fine_config_names_its_nodesets() {
     let file = file(&example());
-    let output = check(file.path(), &["--offline", "--json"]);
+    let output = check(file.path(), &["--json", "--offline"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(1));
     assert_eq!(json["nodesets"][0]["count"], 100);
     assert_eq!(json["nodesets"][0]["nodes"], "htc-[001-100]");
 }
@@ -101,7 +103,8 @@ fn a_secret_that_others_may_read_is_refused_and_not_shown() {
 
     std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o640)).unwrap();
     let output = check(file.path(), &["--offline"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stdout).contains("the secret stands in the config"), "{output:?}");
     assert!(!text(&output.stdout).contains("hunter2"));
 }
 

@@ -94,7 +94,7 @@ async fn of_slurm(config: Option<&Config>, findings: &mut Vec<Finding>) -> Optio
     findings.extend(slurm_conf::check(&settings, resume_timeout, ProgramSeen::look));
     if let Some(config) = config {
         match within(SLURM_MAX, "asking slurmctld for its nodes", slurm.nodes()).await {
-            Ok(known) => findings.extend(nodes::check(config, &known)),
+            Ok(known) => findings.extend(nodes::check(config, &nodes::known(&known))),
             Err(error) => findings.push(host::slurmctld(&Err(error), begun.elapsed())),
         }
     }

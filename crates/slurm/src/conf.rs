@@ -63,17 +63,26 @@ impl Conf {
     /// # Errors
     /// The first file cannot be read.
     pub fn read(path: &Path) -> io::Result<Conf> {
-        let text = read_text(path)?;
+        Conf::read_by(path, &read_text)
+    }
+
+    /// As [`Conf::read`], with whatever gives the text of a file.
+    ///
+    /// # Errors
+    /// The first file cannot be read.
+    pub fn read_by(path: &Path, read: &dyn Fn(&Path) -> io::Result<String>) -> io::Result<Conf> {
+        let text = read(path)?;
         let mut conf = Conf { path: path.to_owned(), ..Conf::default() };
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        conf.take(path, &text, &folder);
+        conf.take((path, &text), &folder, read);
         Ok(conf)
     }
 
     /// The lines of one text as if it were a file that includes nothing that can be read.
     pub fn of_text(path: &Path, text: &str) -> Conf {
         let mut conf = Conf { path: path.to_owned(), ..Conf::default() };
-        conf.take(path, text, Path::new("/nonexistent"));
+        let nothing = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        conf.take((path, text), Path::new("/nonexistent"), &nothing);
         conf
     }
 
@@ -87,36 +96,36 @@ impl Conf {
         self.lines.iter().filter(move |line| line.key.eq_ignore_ascii_case(key))
     }
 
-    fn take(&mut self, file: &Path, text: &str, folder: &Path) {
+    fn take(
+        &mut self,
+        (file, text): (&Path, &str),
+        folder: &Path,
+        read: &dyn Fn(&Path) -> io::Result<String>,
+    ) {
         self.files.push(file.to_owned());
         let known: BTreeSet<PathBuf> = self.files.iter().cloned().collect();
         for (number, text) in joined(text) {
             match included(&text) {
                 Some(name) => {
                     let place = format!("{}:{number}", file.display());
-                    self.include(&known, (place, &folder.join(name)), folder);
+                    let path = folder.join(name);
+                    match self
+                        .may_include(&known, &path)
+                        .and_then(|()| read(&path).map_err(|error| error.to_string()))
+                    {
+                        Ok(text) => self.take((&path, &text), folder, read),
+                        Err(why) => self.unreadable.push((place, path, why)),
+                    }
                 }
                 None => self.lines.extend(line_of(file, number, text)),
             }
         }
     }
 
-    fn include(
-        &mut self,
-        above: &BTreeSet<PathBuf>,
-        (place, path): (String, &Path),
-        folder: &Path,
-    ) {
-        let text = match read_text(path) {
-            _ if above.contains(path) || self.files.len() >= FILES_MAX => {
-                Err("it is included above already".to_owned())
-            }
-            Ok(text) => Ok(text),
-            Err(error) => Err(error.to_string()),
-        };
-        match text {
-            Ok(text) => self.take(path, &text, folder),
-            Err(why) => self.unreadable.push((place, path.to_owned(), why)),
+    fn may_include(&self, above: &BTreeSet<PathBuf>, path: &Path) -> Result<(), String> {
+        match above.contains(path) || self.files.len() >= FILES_MAX {
+            true => Err("it is included above already".to_owned()),
+            false => Ok(()),
         }
     }
 }

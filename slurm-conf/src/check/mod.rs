@@ -2,10 +2,15 @@
 //! look, and rules that are pure: from what was seen to findings.
 
 pub mod azure;
+pub mod config;
+pub mod look;
+pub mod scene;
+pub mod seen;
+pub mod slurm;
 
 use std::path::Path;
 
-use azslurm_core::config::{Credential, Nodeset, Priority, Site};
+use azslurm_core::config::{Config, Credential, Nodeset, Priority, Site};
 use azslurm_core::hostlist::fold_set;
 use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::check::{Finding, Level};
@@ -15,6 +20,9 @@ use azslurm_slurm::Conf;
 use serde_json::{Value, json};
 
 use crate::make;
+use self::scene::Scene;
+use self::seen::Seen;
+use crate::sizes;
 
 /// What is asked, and not read from files.
 const ASKED: [&str; 2] = ["slurmctld", "Azure"];
@@ -34,11 +42,47 @@ pub async fn check(flag: Option<&Path>, is_offline: bool) -> Report {
     let mut report = Report { loaded, findings: Vec::new(), not_checked: Vec::new() };
     if is_offline {
         report.not_checked.extend(ASKED);
-    } else if let Ok(loaded) = &report.loaded {
-        let conf = Conf::read(&make::slurm_conf_path(&loaded.config)).ok();
-        report.findings.extend(azure::run(loaded, conf.as_ref()).await);
+    }
+    if let Ok(loaded) = &report.loaded {
+        let seen = look::look(loaded, is_offline).await;
+        report.findings = findings(&loaded.config, &seen);
+        report.not_checked.extend(not_known(&loaded.config, &seen));
+        if !is_offline {
+            let conf = Conf::read(&make::slurm_conf_path(&loaded.config)).ok();
+            report.findings.extend(azure::run(loaded, conf.as_ref()).await);
+        }
     }
     report
+}
+
+/// What the rules find, each once, in the order of the rules. What is good is not told.
+pub fn findings(config: &Config, seen: &Seen) -> Vec<Finding> {
+    let scene = Scene::new(config, seen);
+    let all = config::check(&scene).into_iter().chain(slurm::check(&scene));
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in all.filter(|finding| finding.level > Level::Ok) {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+/// What rules would need to know and nothing says.
+pub fn not_known(config: &Config, seen: &Seen) -> Vec<&'static str> {
+    let scene = Scene::new(config, seen);
+    let mut not_known = Vec::new();
+    if !sizes::missing(config, &seen.sizes).is_empty() {
+        not_known
+            .push("CPUs, memory and GPUs of sizes that `azslurm-conf render` has not asked for");
+    }
+    if scene.has_settings && scene.version().is_none() {
+        not_known.push("what depends on Slurm's version, which scontrol does not tell");
+    }
+    if scene.has_settings && scene.account.is_none() {
+        not_known.push("what SlurmUser may do, who is no user of this machine");
+    }
+    not_known
 }
 
 impl Report {

@@ -103,19 +103,12 @@ pub fn place(seen: &LedgerSeen, slurm_user: Option<u32>) -> Vec<Finding> {
         let text = format!("{folder} may be written by others (mode {:04o})", of.mode);
         findings.push(Finding::error(CHECK, text, format!("`chmod go-w {folder}`")));
     }
-    let local = "set `path` in [ledger] to a local disk";
-    match seen.disk {
-        Disk::Local => {}
-        Disk::Network(kind) => findings.push(Finding::error(
+    if let Disk::Network(kind) = seen.disk {
+        findings.push(Finding::error(
             CHECK,
             format!("{folder} is on {kind}, where SQLite's locks cannot be relied on"),
-            local,
-        )),
-        Disk::Memory => findings.push(Finding::error(
-            CHECK,
-            format!("{folder} is in memory: the history is lost with every boot"),
-            local,
-        )),
+            "set `path` in [ledger] to a local disk",
+        ));
     }
     if let Some(free) = seen.free.filter(|free| *free < FREE_MIN) {
         let text = format!("only {} MiB are free on the disk of {folder}", free / MEBIBYTE);
@@ -206,7 +199,6 @@ mod tests {
             (LedgerSeen { may_write: false, ..good() }, Error, "as SlurmUser or root"),
             (LedgerSeen { folder: folder(64030, 0o770), ..good() }, Error, "chmod go-w"),
             (LedgerSeen { disk: Disk::Network("NFS"), ..good() }, Error, "a local disk"),
-            (LedgerSeen { disk: Disk::Memory, ..good() }, Error, "a local disk"),
             (LedgerSeen { free: Some(1 << 20), ..good() }, Error, "free some"),
             (LedgerSeen { file: Ok(None), ..good() }, Fine, ""),
             (LedgerSeen { file: Err("denied".into()), ..good() }, Error, "as SlurmUser or root"),

@@ -61,6 +61,19 @@ impl Settings {
         Settings { places: places.collect(), ..self }
     }
 
+    /// The same settings, of the Slurm that is installed: files do not say its version.
+    #[must_use]
+    pub fn with_version(self, version: SlurmVersion) -> Settings {
+        self.with("SLURM_VERSION", &version.to_string())
+    }
+
+    /// The same settings but for one.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Settings {
+        self.values.insert(key.to_ascii_lowercase(), Some(value.to_owned()));
+        self
+    }
+
     /// A value; empty if it is not set.
     pub fn value(&self, key: &str) -> &str {
         self.values.get(&key.to_ascii_lowercase()).and_then(Option::as_deref).unwrap_or_default()

@@ -1,0 +1,194 @@
+//! What a node is told when it boots: whether cloud-init takes it, whether it fits, and what in it
+//! will go wrong.
+
+use std::path::Path;
+
+use azslurm_core::config::{Interconnect, Nodeset};
+use azslurm_core::{NodeName, NodesetName};
+use azslurm_program::check::{Finding, Pitfall};
+
+use crate::check::scene::Scene;
+
+const CHECK: &str = "user-data";
+/// Azure's limit for user data before base64 (FACTS §1.1).
+const BYTES_MAX: usize = 65_535;
+/// What cloud-init takes for its own (its documentation of user data formats).
+const BEGINNINGS: [&str; 8] = [
+    "#!",
+    "#cloud-config",
+    "#cloud-boothook",
+    "#include",
+    "#part-handler",
+    "## template:",
+    "Content-Type:",
+    "MIME-Version:",
+];
+/// What stands before a secret, in lower case, and what it is.
+const SECRETS: [(&str, &str); 10] = [
+    ("private key-----", "a private key"),
+    ("accountkey=", "the key of a storage account"),
+    ("sharedaccesskey=", "a shared access key"),
+    ("?sv=", "a shared access signature"),
+    ("&sig=", "a shared access signature"),
+    ("client_secret", "the secret of an application"),
+    ("password", "a password"),
+    ("passwd:", "a password"),
+    ("munge.key.b64", "a MUNGE key"),
+    ("azure_client_secret", "the secret of an application"),
+];
+/// Words for a secret that is fetched, or for none.
+const NO_SECRETS: [&str; 6] =
+    ["lock_passwd", "ssh_pwauth", "passwordauthentication", "nopasswd", "vault", "disable"];
+
+pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, nodeset) in &scene.config.nodesets {
+        let Some(path) = &nodeset.user_data_file else {
+            let text =
+                format!("nodeset {name} has no user data: its image starts slurmd by itself");
+            let fix = "name a user_data_file, unless the image finds slurmctld, has the MUNGE key, \
+                       and starts slurmd with -b";
+            let finding = Finding::note(CHECK, text, fix).of(Pitfall::StartUpTime);
+            findings.push(finding.at(scene.at(&format!("nodeset.{name}"))));
+            continue;
+        };
+        let text = scene.seen.file(path).and_then(|seen| seen.text.as_deref());
+        let Some(text) = text else { continue };
+        findings.extend(length(scene, (name, nodeset), text));
+        findings.extend(form(path, text));
+        findings.extend(secrets(path, text));
+        findings.extend(controller(scene, path, text));
+        findings.extend(slurmd(path, text));
+        findings.extend(configless(scene, path, text));
+        findings.extend(infiniband(nodeset, path, text));
+    }
+    findings
+}
+
+/// A line of the file.
+fn line_at(path: &Path, index: usize) -> Option<String> {
+    Some(format!("{}:{}", path.display(), index + 1))
+}
+
+/// The first line that `is_it`, from 0; comments do nothing.
+fn line_with(text: &str, is_it: impl Fn(&str) -> bool) -> Option<usize> {
+    let is_comment = |line: &str| line.trim_start().starts_with('#');
+    text.lines().position(|line| !is_comment(line) && is_it(line))
+}
+
+fn length(
+    scene: &Scene<'_>,
+    (name, nodeset): (&NodesetName, &Nodeset),
+    text: &str,
+) -> Option<Finding> {
+    let longest = nodeset.nodes.iter().max_by_key(|node| node.as_str().len());
+    let text = text
+        .replace("{cluster}", scene.config.cluster.as_str())
+        .replace("{node}", longest.map_or("", NodeName::as_str))
+        .replace("{nodeset}", name.as_str())
+        .replace("{controller}", &scene.config.slurm.controller);
+    if text.len() <= BYTES_MAX {
+        return None;
+    }
+    let said = format!("the user data of {name} has {} bytes, Azure takes {BYTES_MAX}", text.len());
+    let fix = "put the bulk on shared storage or into the image, and let user data fetch it";
+    let finding = Finding::error(CHECK, said, fix).because("no VM can be made with it");
+    Some(finding.at(scene.at_nodeset(name, "user_data_file")))
+}
+
+fn form(path: &Path, text: &str) -> Option<Finding> {
+    if BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) {
+        return None;
+    }
+    let first: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
+    let finding = Finding::error(
+        CHECK,
+        format!("cloud-init does not take it: the first line is {first:?}"),
+        "begin with #cloud-config or #!/bin/bash, without anything before it",
+    );
+    let why = "cloud-init passes over what it does not know, and the node never joins";
+    Some(finding.because(why).at(line_at(path, 0)).of(Pitfall::StartUpTime))
+}
+
+fn secrets(path: &Path, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.to_ascii_lowercase();
+        let is_fetched = NO_SECRETS.iter().any(|word| line.contains(word));
+        let found = SECRETS.iter().find(|(sign, _)| line.contains(sign)).filter(|_| !is_fetched);
+        let Some((_, what)) = found else { continue };
+        let fix = "fetch it at boot: from Key Vault by the VM's identity, or from storage that \
+                   only nodes can mount";
+        findings.push(
+            Finding::error(CHECK, format!("the line looks like {what} in the clear"), fix)
+                .because("every user of a node can read its user data from the metadata service")
+                .at(line_at(path, index))
+                .of(Pitfall::Security),
+        );
+    }
+    findings
+}
+
+fn controller(scene: &Scene<'_>, path: &Path, text: &str) -> Option<Finding> {
+    if !scene.config.slurm.controller.is_empty() {
+        return None;
+    }
+    let index = text.lines().position(|line| line.contains("{controller}"))?;
+    let fix = "set controller in [slurm] to the host of slurmctld";
+    let said = "{controller} stands here, and the config names none";
+    let finding =
+        Finding::error(CHECK, said, fix).because("the node would look for slurmctld at \"\"");
+    Some(finding.at(line_at(path, index)))
+}
+
+/// How and when slurmd is started.
+fn slurmd(path: &Path, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let has_option = |line: &str| {
+        line.split(|c: char| c.is_whitespace() || "\"'=,".contains(c)).any(|word| word == "-b")
+    };
+    let options = line_with(text, |line| line.contains("--conf-server"));
+    let without = options.filter(|index| !text.lines().nth(*index).is_some_and(has_option));
+    if let Some(index) = without {
+        let said = "slurmd is started without -b";
+        let finding = Finding::warning(CHECK, said, "add -b to the options of slurmd")
+            .because("slurmctld passes over a node whose kernel booted before it was asked for");
+        findings.push(finding.at(line_at(path, index)).of(Pitfall::StartUpTime));
+    }
+    let starts = |line: &str| line.contains("slurmd") && line.contains("start");
+    let mounts = |line: &str| line.split_whitespace().any(|word| word.trim_matches('-') == "mount");
+    let started = line_with(text, starts);
+    let last = text.lines().collect::<Vec<_>>().into_iter().rposition(mounts);
+    if let (Some(started), Some(mounted)) = (started, last)
+        && started < mounted
+    {
+        let said = format!("slurmd is started here, and line {} mounts only then", mounted + 1);
+        let finding = Finding::warning(CHECK, said, "start slurmd as the last thing")
+            .because("a job starts as soon as slurmd does, and does not find its files");
+        findings.push(finding.at(line_at(path, started)).of(Pitfall::StartUpTime));
+    }
+    findings
+}
+
+fn configless(scene: &Scene<'_>, path: &Path, text: &str) -> Option<Finding> {
+    let index = line_with(text, |line| line.contains("--conf-server"))?;
+    let key = "SlurmctldParameters";
+    if !scene.has_settings || scene.settings.has_word(key, "enable_configless") {
+        return None;
+    }
+    let said = "nodes ask slurmctld for their configuration, and it does not give it";
+    let finding = Finding::error(CHECK, said, "add enable_configless to SlurmctldParameters");
+    Some(finding.because("slurmd does not start without one").at(line_at(path, index)))
+}
+
+fn infiniband(nodeset: &Nodeset, path: &Path, text: &str) -> Option<Finding> {
+    let has_it = match nodeset.interconnect {
+        Interconnect::Infiniband => nodeset.accelerated_networking,
+        Interconnect::None => false,
+    };
+    let index = line_with(text, |line| line.contains("mlx5_0")).filter(|_| has_it)?;
+    let said = "the device mlx5_0 is named, which need not be the InfiniBand one";
+    let fix = "look for the device whose link layer is InfiniBand (`ibstat`): with accelerated \
+               networking mlx5_0 may be the Ethernet one";
+    Some(Finding::warning(CHECK, said, fix).at(line_at(path, index)).of(Pitfall::InstanceTypes))
+}
