@@ -19,9 +19,9 @@ use azslurm_program::exit;
 use azslurm_slurm::Conf;
 use serde_json::{Value, json};
 
-use crate::make;
 use self::scene::Scene;
 use self::seen::Seen;
+use crate::make;
 use crate::sizes;
 
 /// What is asked, and not read from files.
