@@ -42,6 +42,11 @@ pub const INCLUDED_BY: [(&str, &str); 4] = [
     (TOPOLOGY, "topology.conf"),
 ];
 
+/// From here on a reconfigure takes node names that are new or gone. Before it ends slurmctld
+/// (measured with 22.05.8: `fatal: MaxNodeCount has changed during reconfig`; the check is in
+/// read_config.c up to 23.02).
+pub const TAKES_NEW_NAMES: SlurmVersion = SlurmVersion::new(23, 11, 0);
+
 /// What stands around the files that are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Around {
@@ -97,7 +102,7 @@ pub fn files(
     }
     let mut files = BTreeMap::new();
     files.insert(POWER, power::text(config, &shapes, around));
-    files.insert(NODES, nodes::text(config, &shapes));
+    files.insert(NODES, nodes::text(config, &shapes, around));
     if let Some(text) = gres::text(config, &shapes) {
         files.insert(GRES, text);
     }

@@ -2,18 +2,18 @@
 
 use std::fmt::Write as _;
 
-use azslurm_core::NodesetName;
 use azslurm_core::config::{Config, Nodeset, Partition, Spill};
 use azslurm_core::hostlist::fold_set;
+use azslurm_core::{NodeName, NodesetName};
 
-use super::{NODES, NodeShape, Shapes, header, names};
+use super::{Around, NODES, NodeShape, Shapes, TAKES_NEW_NAMES, header, names};
 
 /// Between two weights, so that a person has room for nodes of their own.
 const WEIGHT_STEP: u64 = 10;
 /// USD with as many decimals as Azure's list has for the cheapest sizes.
 const PRICE_DECIMALS: usize = 4;
 
-pub(super) fn text(config: &Config, shapes: &Shapes<'_>) -> String {
+pub(super) fn text(config: &Config, shapes: &Shapes<'_>, around: &Around) -> String {
     let mut text = header(NODES);
     for (name, nodeset) in &config.nodesets {
         let shape = &shapes[name];
@@ -21,6 +21,9 @@ pub(super) fn text(config: &Config, shapes: &Shapes<'_>) -> String {
         text.push('\n');
         text.push_str(&comment((name, nodeset), shape));
         text.push_str(&node_line((name, nodeset), shape, weight));
+        if around.version < TAKES_NEW_NAMES {
+            text.push_str(&spare_line((name, nodeset), shape, weight));
+        }
         writeln!(text, "NodeSet={name} Nodes={}", fold_set(&nodeset.nodes)).expect(TO_STRING);
     }
     text.push('\n');
@@ -53,7 +56,36 @@ fn comment((name, nodeset): (&NodesetName, &Nodeset), shape: &NodeShape) -> Stri
 }
 
 fn node_line((name, nodeset): (&NodesetName, &Nodeset), shape: &NodeShape, weight: u64) -> String {
-    let mut line = format!("NodeName={} CPUs={}", fold_set(&nodeset.nodes), shape.cpus);
+    let mut line = line_of((name, nodeset), &nodeset.nodes, shape, weight) + " State=CLOUD";
+    for option in &nodeset.line.options {
+        write!(line, " {option}").expect(TO_STRING);
+    }
+    line + "\n"
+}
+
+/// Names that Slurm knows ahead. The values must be those that the nodes will have: a slurmctld
+/// that cannot take names cannot take another number of CPUs either. Options that list something
+/// for each node cannot be known for them.
+fn spare_line((name, nodeset): (&NodesetName, &Nodeset), shape: &NodeShape, weight: u64) -> String {
+    let spares: Vec<NodeName> =
+        nodeset.line.spares.iter().filter(|node| !nodeset.nodes.contains(node)).cloned().collect();
+    if spares.is_empty() {
+        return String::new();
+    }
+    let mut line = line_of((name, nodeset), &spares, shape, weight) + " State=FUTURE";
+    for option in nodeset.line.options.iter().filter(|option| !option.contains('[')) {
+        write!(line, " {option}").expect(TO_STRING);
+    }
+    line + "\n"
+}
+
+fn line_of(
+    (name, nodeset): (&NodesetName, &Nodeset),
+    nodes: &[NodeName],
+    shape: &NodeShape,
+    weight: u64,
+) -> String {
+    let mut line = format!("NodeName={} CPUs={}", fold_set(nodes), shape.cpus);
     if let Some((sockets, cores, threads)) = shape.sockets {
         write!(line, " Sockets={sockets} CoresPerSocket={cores} ThreadsPerCore={threads}")
             .expect(TO_STRING);
@@ -63,11 +95,8 @@ fn node_line((name, nodeset): (&NodesetName, &Nodeset), shape: &NodeShape, weigh
         write!(line, " Gres={}", shape.gres.join(",")).expect(TO_STRING);
     }
     let features = features((name, nodeset), shape).join(",");
-    write!(line, " Features={features} Weight={weight} State=CLOUD").expect(TO_STRING);
-    for option in &nodeset.line.options {
-        write!(line, " {option}").expect(TO_STRING);
-    }
-    line + "\n"
+    write!(line, " Features={features} Weight={weight}").expect(TO_STRING);
+    line
 }
 
 /// What a job can ask for by `--constraint`: the nodeset, the size, the region where there is one,

@@ -15,12 +15,31 @@ const LIST_SHOWN_MAX: usize = 200;
 
 /// The nodes of a nodeset, sorted, and where they are named. `None`: something is wrong with them.
 pub(super) fn nodes(table: &Section<'_>) -> Option<(Place, Vec<NodeName>)> {
-    let mut nodes = table.needed("nodes", |text| hostlist::expand(text).map_err(|e| says(&e)))?;
+    let nodes = table.needed("nodes", |text| hostlist::expand(text).map_err(|e| says(&e)))?;
     let place = table.text("nodes")?.place;
     if nodes.is_empty() {
         table.fault_at(&place, "names no node");
         return None;
     }
+    fit(table, place, nodes)
+}
+
+/// The nodes of `spare_nodes`, none without it. `None`: something is wrong with them.
+pub(super) fn spares(table: &Section<'_>) -> Option<Vec<NodeName>> {
+    if !table.has("spare_nodes") {
+        return Some(Vec::new());
+    }
+    let names = table.needed("spare_nodes", |text| hostlist::expand(text).map_err(|e| says(&e)))?;
+    let place = table.text("spare_nodes")?.place;
+    fit(table, place, names).map(|(_, names)| names)
+}
+
+/// Sorted, if each of them can be the name of a VM and none is there twice.
+fn fit(
+    table: &Section<'_>,
+    place: Place,
+    mut nodes: Vec<NodeName>,
+) -> Option<(Place, Vec<NodeName>)> {
     let unfit: Vec<&NodeName> = nodes.iter().filter(|node| !node.is_vm_capable()).collect();
     if !unfit.is_empty() {
         let rule = format!(

@@ -123,6 +123,7 @@ pub const TABLES: &[TableKeys] = &[
             "memory_margin_percent",
             "gres",
             "node_options",
+            "spare_nodes",
         ],
     },
     TableKeys { table: "nodeset.NAME.os_disk", keys: &["size_gb", "type", "ephemeral"] },

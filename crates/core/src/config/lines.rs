@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::keys;
 use super::reader::Section;
 use super::service::rule;
-use crate::{NodesetName, PartitionName};
+use super::{across, keys};
+use crate::{NodeName, NodesetName, PartitionName};
 
 /// Slurm keeps it as a signed number of seconds; a month of idling is no power saving.
 const SUSPEND_TIME_SECONDS: RangeInclusive<u64> = 1..=2_592_000;
@@ -76,6 +76,8 @@ pub struct NodeLine {
     pub gres: Vec<String>,
     /// `node_options`: further `Key=Value` for the line.
     pub options: Vec<String>,
+    /// `spare_nodes`: names that Slurm knows ahead, those that are nodes already among them or not.
+    pub spares: Vec<NodeName>,
 }
 
 /// `[partition.NAME]`.
@@ -116,6 +118,7 @@ pub(super) fn node_line(table: &Section<'_>) -> Option<NodeLine> {
         memory_margin_percent: small("memory_margin_percent", MARGIN_PERCENT).unwrap_or(5),
         gres: table.list("gres", gres)?,
         options: table.list("node_options", |text| option(text, &NODE_BANNED))?,
+        spares: across::spares(table)?,
     })
 }
 

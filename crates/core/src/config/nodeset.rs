@@ -50,7 +50,11 @@ pub(super) fn nodesets(root: &Section<'_>) -> Option<BTreeMap<NodesetName, Nodes
     for (name, table) in &tables {
         let nodes = across::nodes(table);
         let nodeset = nodeset(table, &sites, nodes.as_ref().map(|(_, nodes)| nodes.clone()));
-        if let Some((place, nodes)) = nodes {
+        if let Some((place, mut nodes)) = nodes {
+            // A spare is a node to come, and as such in one nodeset as well.
+            nodes.extend(nodeset.iter().flat_map(|nodeset| nodeset.line.spares.iter().cloned()));
+            nodes.sort();
+            nodes.dedup();
             named.push(NamedNodes { nodeset: name.value.to_owned(), place, nodes });
         }
         match (name.value.parse::<NodesetName>(), nodeset) {
