@@ -115,6 +115,9 @@ mod tests {
             partitions: Vec::new(),
             features: Vec::new(),
             version: None,
+            cpus: None,
+            real_memory_mb: None,
+            weight: None,
         }
     }
 

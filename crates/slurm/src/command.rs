@@ -77,11 +77,28 @@ impl Scontrol {
         client: &str,
         arguments: &[&str],
     ) -> Result<Answer, SlurmError> {
+        self.run_by(client, self.conf.as_deref(), arguments).await
+    }
+
+    /// As [`Scontrol::run`], with another slurm.conf.
+    pub(crate) async fn run_with(
+        &self,
+        conf: &Path,
+        arguments: &[&str],
+    ) -> Result<Answer, SlurmError> {
+        self.run_by("scontrol", Some(conf), arguments).await
+    }
+
+    async fn run_by(
+        &self,
+        client: &str,
+        conf: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<Answer, SlurmError> {
         let command = shown(&format!("{client} {}", arguments.join(" ")));
         self.runs.fetch_add(1, Ordering::Relaxed);
         let program = self.bin_dir.join(client);
-        let child = self
-            .command(&program, arguments)
+        let child = command_of(&program, conf, arguments)
             .spawn()
             .map_err(|source| SlurmError::NotRun { program, source })?;
         // Dropping the future at the time limit drops the child, and that kills it.
@@ -96,25 +113,25 @@ impl Scontrol {
     pub(crate) async fn ask(&self, arguments: &[&str]) -> Result<Answer, SlurmError> {
         self.run(arguments).await?.if_done()
     }
+}
 
-    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LC_ALL", "C")
-            // scontrol prints local times without a zone: this makes them UTC.
-            .env("TZ", "UTC0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        if let Some(conf) = &self.conf {
-            command.env("SLURM_CONF", conf);
-        }
-        command
+fn command_of(program: &Path, conf: Option<&Path>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        // scontrol prints local times without a zone: this makes them UTC.
+        .env("TZ", "UTC0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if let Some(conf) = conf {
+        command.env("SLURM_CONF", conf);
     }
+    command
 }
 
 impl Answer {

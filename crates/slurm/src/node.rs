@@ -36,6 +36,12 @@ pub struct Node {
     pub features: Vec<String>,
     /// `Version` of its slurmd.
     pub version: Option<String>,
+    /// `CPUTot`.
+    pub cpus: Option<u64>,
+    /// `RealMemory`, in MB.
+    pub real_memory_mb: Option<u64>,
+    /// `Weight`.
+    pub weight: Option<u64>,
 }
 
 /// What an output of `show nodes` held.
@@ -101,6 +107,7 @@ fn read_one(line: &str) -> Option<Node> {
     let (reason, stamp) = split_stamp(record.get("Reason").unwrap_or(""));
     let text = |key: &str| record.get(key).map(str::to_owned);
     let time = |key: &str| record.get(key).and_then(timestamp);
+    let number = |key: &str| record.get(key)?.parse().ok();
     let words = |key: &str| match record.get(key) {
         Some(list) => list.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
         None => Vec::new(),
@@ -120,6 +127,9 @@ fn read_one(line: &str) -> Option<Node> {
         partitions: words("Partitions"),
         features: words("ActiveFeatures"),
         version: text("Version"),
+        cpus: number("CPUTot"),
+        real_memory_mb: number("RealMemory"),
+        weight: number("Weight"),
     })
 }
 

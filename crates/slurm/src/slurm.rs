@@ -1,6 +1,7 @@
 //! The questions and orders of this crate's users, each a run of `scontrol` or a few.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use azslurm_core::config::Slurm as Config;
@@ -56,6 +57,29 @@ impl Slurm {
         let command = format!("scontrol {}", SHOW_NODES.join(" "));
         report_odd(&command, &listing.odd, listing.nodes.len())?;
         Ok(listing.nodes)
+    }
+
+    /// All nodes, those too that are only named so far (`State=FUTURE`), which [`Slurm::nodes`]
+    /// leaves out: every name that slurmctld has.
+    pub async fn nodes_with_spares(&self) -> Result<Vec<Node>, SlurmError> {
+        let answer = self.scontrol.ask(&["-a", "-F", "show", "nodes", "-o"]).await?;
+        let listing = node::read(&answer.stdout);
+        report_odd(&answer.command, &listing.odd, listing.nodes.len())?;
+        Ok(listing.nodes)
+    }
+
+    /// Has all daemons read their files again. Before 23.11 slurmctld ends when the files are
+    /// wrong or names of nodes have come or gone; from then on it goes on with what it had, and
+    /// that is an error here. A run that is killed for its time may have been heard.
+    pub async fn reconfigure(&self) -> Result<(), SlurmError> {
+        self.scontrol.ask(&["reconfigure"]).await.map(drop)
+    }
+
+    /// Whether Slurm's own parser can read another slurm.conf: no daemon is asked. It knows the
+    /// keys and their types; what the values mean together is seen by slurmctld only.
+    pub async fn can_parse(&self, conf: &Path) -> Result<(), SlurmError> {
+        // Every client reads slurm.conf before anything else, and this one does nothing after it.
+        self.scontrol.run_with(conf, &["show", "hostnames", "n1"]).await?.if_done().map(drop)
     }
 
     /// Some nodes. Names that slurmctld does not know are not in the answer, and no error.
