@@ -9,7 +9,7 @@ use azslurm_slurm::SlurmVersion;
 use clap::{Parser, Subcommand};
 
 use crate::init::{self, Answers, Asked};
-use crate::{check, example, make, node_init, role};
+use crate::{apply, check, example, make, node_init, role};
 
 /// Explains and checks the config of azslurm, and makes of it what Slurm needs.
 ///
@@ -126,6 +126,50 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Make Slurm take what the config says: show it, ask, write, reconfigure, look
+    ///
+    /// Nothing is restarted and no job is lost: it is refused, with what to do, while nodes that
+    /// leave have jobs or VMs. Every old file is kept beside the new one as `.old`; if slurmctld
+    /// does not take the new ones, the old come back. What a person has written in slurm.conf,
+    /// gres.conf and topology.conf stays; lines that include ours are added at their ends.
+    ///
+    /// To grow: change azslurm.toml, `azslurm-conf apply`, `systemctl reload azslurm-sync`. Until
+    /// apply, azslurm knows nodes that Slurm does not, which harms nothing.
+    ///
+    /// To shrink: first in Slurm, `scontrol update nodename=… state=drain reason=leaving`; when
+    /// their jobs have ended and their VMs are gone, change azslurm.toml, and apply and reload at
+    /// once. The other way round Slurm could give a job to a node that azslurm no longer makes.
+    ///
+    /// Before 23.11 slurmctld cannot take new names of nodes without a restart, and would end if it
+    /// met one. Names that leave are therefore kept as spares (State=FUTURE, in no partition), and
+    /// a nodeset can grow into its spares: name them ahead by `spare_nodes`. For other names stop
+    /// slurmctld, apply with --slurmctld-stopped, and start it; running jobs go on meanwhile.
+    Apply {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Apply without asking, for scripts
+        #[arg(long)]
+        yes: bool,
+        /// Show what would change and whether it may be applied now; change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Write over files of ours that somebody has changed
+        #[arg(long)]
+        force: bool,
+        /// slurmctld is stopped: write only, and start it afterwards
+        #[arg(long)]
+        slurmctld_stopped: bool,
+    },
+    /// Print what the config would change in Slurm's files, in words and as a diff
+    ///
+    /// Only files are read. Exit code 0: nothing would change; 1: something would.
+    Diff {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a config with every key, its default and what it is for
     Example,
     /// Print the user data of a nodeset's VMs: what cloud-init does from their boot to slurmd
@@ -193,6 +237,16 @@ pub fn run(arguments: Arguments) -> u8 {
             }
             report.exit_code()
         }
+        Verb::Apply { file, yes, dry_run, force, slurmctld_stopped } => {
+            let asked = apply::Asked {
+                is_yes: yes,
+                is_dry_run: dry_run,
+                is_forced: force,
+                is_stopped: slurmctld_stopped,
+            };
+            applied(on(apply::apply(file.config.as_deref(), asked)))
+        }
+        Verb::Diff { file, json } => applied(on(apply::diff(file.config.as_deref(), json))),
         Verb::Example => {
             print!("{}", example::EXAMPLE);
             exit::DONE
@@ -244,6 +298,14 @@ fn told(made: Result<String, make::MakeError>) -> u8 {
             error.exit_code()
         }
     }
+}
+
+/// The exit code, with why not.
+fn applied(done: Result<u8, apply::ApplyError>) -> u8 {
+    done.unwrap_or_else(|error| {
+        eprintln!("{}", exit::chain_of(&error));
+        error.exit_code()
+    })
 }
 
 fn role(config: Option<&Path>, sites: &[SiteName], json: bool) -> u8 {

@@ -4,6 +4,7 @@
 //!
 //! It never changes a file without showing the change first, and it never shows a secret.
 
+pub mod apply;
 pub mod change;
 pub mod check;
 pub mod cli;

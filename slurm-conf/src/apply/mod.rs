@@ -1,0 +1,353 @@
+//! `azslurm-conf diff` and `azslurm-conf apply`: show what the config changes in Slurm's files, and
+//! make Slurm take it, without a restart and without a job lost.
+//!
+//! ```text
+//! prepare ─► show ─► faults? decide? ─► ask ─► drain what leaves, look and decide again
+//!    ─► write (old kept beside) ─► reconfigure ─► does slurmctld know it? ─► done
+//!                                         └─ no: put the old back, reconfigure, say so
+//! ```
+
+pub mod disk;
+mod look;
+mod prepare;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use azslurm_core::NodeName;
+use azslurm_core::hostlist::fold_set;
+use azslurm_core::node::NodeFlag;
+use azslurm_program::exit;
+use azslurm_slurm::{NodeVerb, SlurmError};
+
+use crate::change::decide::{NodeSight, leaving};
+use crate::change::{Refusal, Seen, decide, differences};
+use crate::make::MakeError;
+use disk::DiskError;
+use prepare::{Prepared, prepare};
+
+/// slurmctld takes 10,000 nodes within seconds; 24.11 answers nothing while one of its programs
+/// runs, and ours are gone long before.
+const TAKEN_WITHIN: Duration = Duration::from_secs(120);
+const TAKEN_POLL: Duration = Duration::from_millis(500);
+/// Why nodes that leave get no jobs for the moment. It is not one of the reasons that azslurm-sync
+/// takes for its own: to it they are a person's, and it leaves them alone.
+const LEAVING: &str = "azslurm-conf apply: leaves the config";
+
+/// Why nothing came of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// No files.
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    /// No slurm.conf to put our lines into.
+    #[error(
+        "there is no {path}: write one for your cluster first (https://slurm.schedmd.com/configurator.html), \
+         or say in [slurm] conf where it is; azslurm adds its own lines and changes none"
+    )]
+    NoSlurmConf {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Slurm's folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// slurmctld does not answer.
+    #[error(
+        "slurmctld cannot be asked what runs on the nodes, so nothing is changed; if it is stopped \
+         on purpose, say --slurmctld-stopped"
+    )]
+    Silent(#[source] SlurmError),
+    /// slurmctld answers and should not.
+    #[error("slurmctld runs: leave --slurmctld-stopped out, or stop it first")]
+    NotStopped,
+    /// Nobody can be asked.
+    #[error("there is no terminal to ask at: say --yes to apply, or --dry-run to look only")]
+    Nobody,
+    /// slurmctld could not be told.
+    #[error("cannot keep new jobs from {nodes}, so nothing is changed")]
+    NotDrained {
+        /// Host list.
+        nodes: String,
+        /// Why.
+        source: SlurmError,
+    },
+    /// It was tried, and the old files are back.
+    #[error("slurmctld has not taken the change: {why}. The old files are back{then}")]
+    NotTaken {
+        /// What slurmctld said, or still says.
+        why: String,
+        /// How slurmctld is now.
+        then: String,
+    },
+}
+
+impl ApplyError {
+    /// 2 for what nothing can begin with, 1 for what failed on the way.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ApplyError::Make(error) => error.exit_code(),
+            ApplyError::NoSlurmConf { .. } | ApplyError::NotStopped | ApplyError::Nobody => {
+                exit::CANNOT_START
+            }
+            ApplyError::Disk(_)
+            | ApplyError::Silent(_)
+            | ApplyError::NotDrained { .. }
+            | ApplyError::NotTaken { .. } => exit::FAILED,
+        }
+    }
+}
+
+/// How it was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// Nobody is asked.
+    pub is_yes: bool,
+    /// Nothing is changed.
+    pub is_dry_run: bool,
+    /// Files of ours that a person has changed are written over.
+    pub is_forced: bool,
+    /// slurmctld is stopped and will be started with it.
+    pub is_stopped: bool,
+}
+
+/// Prints what would change; 0: nothing would, 1: something would.
+///
+/// # Errors
+/// [`ApplyError`].
+pub async fn diff(flag: Option<&Path>, is_json: bool) -> Result<u8, ApplyError> {
+    let prepared = prepare(flag, &Asked::default()).await?;
+    match is_json {
+        true => println!("{:#}", prepared.json()),
+        false => print!("{}", prepared.text()),
+    }
+    let changes = !prepared.files.after.is_empty();
+    Ok(if changes { exit::FAILED } else { exit::DONE })
+}
+
+/// Shows the change, asks, and makes Slurm take it.
+///
+/// # Errors
+/// [`ApplyError`].
+pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> {
+    let prepared = prepare(flag, &asked).await?;
+    print!("{}", prepared.text());
+    let seen = look(&prepared, &asked).await?;
+    if prepared.files.steps.is_empty() && is_known(&prepared, &asked).await? {
+        return Ok(exit::DONE);
+    }
+    let mut against = prepared.faults(&asked).await;
+    against.extend(refusals(&prepared, &seen).iter().map(Refusal::text));
+    if !against.is_empty() {
+        return Ok(refused(&against));
+    }
+    if asked.is_dry_run {
+        println!("\nit may be applied now; nothing was changed");
+        return Ok(exit::DONE);
+    }
+    if !asked.is_yes && !said_yes()? {
+        println!("nothing was changed");
+        return Ok(exit::FAILED);
+    }
+    let _lock = disk::lock(&prepared.folder.path)?;
+    if asked.is_stopped {
+        prepared.folder.write(&prepared.files)?;
+        prepared.folder.done(&prepared.files)?;
+        println!("\nwritten; start slurmctld: `systemctl start slurmctld`");
+        return Ok(exit::DONE);
+    }
+    carry_out(&prepared, &seen).await
+}
+
+/// From the first node that is drained to the last word of slurmctld.
+async fn carry_out(prepared: &Prepared, seen: &Seen) -> Result<u8, ApplyError> {
+    let drained = drain(prepared, seen).await?;
+    if !drained.is_empty() {
+        let seen = match look(prepared, &Asked::default()).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                undrain(prepared).await;
+                return Err(error);
+            }
+        };
+        let against: Vec<String> = refusals(prepared, &seen).iter().map(Refusal::text).collect();
+        if !against.is_empty() {
+            undrain(prepared).await;
+            return Ok(refused(&against));
+        }
+    }
+    let written = prepared.folder.write(&prepared.files);
+    let why = match written {
+        Err(error) => Some(exit::chain_of(&error)),
+        Ok(()) => taken(prepared).await.err(),
+    };
+    if let Some(why) = why {
+        let then = back(prepared).await?;
+        undrain(prepared).await;
+        return Err(ApplyError::NotTaken { why, then });
+    }
+    prepared.folder.done(&prepared.files)?;
+    undrain(prepared).await;
+    println!("\napplied: slurmctld knows all of it, and nothing was restarted");
+    Ok(exit::DONE)
+}
+
+/// What a decision needs, from whoever can be asked.
+async fn look(prepared: &Prepared, asked: &Asked) -> Result<Seen, ApplyError> {
+    let ledger = &prepared.loaded.config.ledger.path;
+    if !asked.is_stopped {
+        return look::look(&prepared.slurm, ledger).await.map_err(ApplyError::Silent);
+    }
+    // Any that answers would read what is half written.
+    match prepared.slurm.ping().await {
+        Ok(controllers) if controllers.iter().all(|controller| !controller.is_up) => {
+            Ok(look::look_without(prepared.version, ledger))
+        }
+        Ok(_) => Err(ApplyError::NotStopped),
+        Err(error) => Err(ApplyError::Silent(error)),
+    }
+}
+
+fn refusals(prepared: &Prepared, seen: &Seen) -> Vec<Refusal> {
+    decide(&prepared.words, &prepared.aside.standing, seen)
+}
+
+/// Prints why not.
+fn refused(against: &[String]) -> u8 {
+    eprintln!("\nrefused, nothing was changed:");
+    for line in against {
+        eprintln!("  {line}");
+    }
+    exit::FAILED
+}
+
+/// Whether slurmctld has what the files say already: nothing is to be done then. An apply that was
+/// ended before its reconfigure leaves one that has not.
+async fn is_known(prepared: &Prepared, asked: &Asked) -> Result<bool, ApplyError> {
+    if asked.is_stopped {
+        return Ok(true);
+    }
+    let nodes = prepared.slurm.nodes_with_spares().await.map_err(ApplyError::Silent)?;
+    let differences = differences(&prepared.aside.standing, &nodes);
+    if !differences.is_empty() {
+        println!("slurmctld has not read its files since they were changed:");
+        for line in &differences {
+            println!("  {line}");
+        }
+    }
+    Ok(differences.is_empty() && !prepared.folder.is_unfinished)
+}
+
+fn said_yes() -> Result<bool, ApplyError> {
+    if !io::stdin().is_terminal() {
+        return Err(ApplyError::Nobody);
+    }
+    print!("\napply this? [y/N] ");
+    // A terminal that cannot be written to will not be read from either.
+    let _flushed = io::stdout().flush();
+    let mut answer = String::new();
+    let is_read = io::stdin().read_line(&mut answer).is_ok();
+    Ok(is_read && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// Keeps new jobs from the nodes that leave, so that none begins between the look and the
+/// reconfigure. Those that were drained.
+async fn drain(prepared: &Prepared, seen: &Seen) -> Result<Vec<NodeName>, ApplyError> {
+    let known = |name: &NodeName| match seen.nodes.as_ref().and_then(|nodes| nodes.get(name)) {
+        Some(NodeSight::Off | NodeSight::Drained) => true,
+        Some(
+            NodeSight::Absent
+            | NodeSight::Spare
+            | NodeSight::Idle
+            | NodeSight::Busy
+            | NodeSight::Starting
+            | NodeSight::Stopping
+            | NodeSight::NotAsked
+            | NodeSight::Odd,
+        )
+        | None => false,
+    };
+    let leaving = leaving(&prepared.words, &prepared.aside.standing, seen);
+    let names: Vec<NodeName> = leaving.into_iter().filter(known).collect();
+    // What a person has drained keeps the person's reason.
+    let free = prepared.slurm.nodes_named(&names).await.map_err(ApplyError::Silent)?;
+    let free: Vec<NodeName> = free
+        .into_iter()
+        .filter(|node| !node.state.has(&NodeFlag::Drain))
+        .map(|node| node.name)
+        .collect();
+    match prepared.slurm.update(&free, NodeVerb::Drain, Some(LEAVING)).await {
+        Ok(()) => Ok(free),
+        Err(source) => {
+            undrain(prepared).await;
+            Err(ApplyError::NotDrained { nodes: fold_set(&free), source })
+        }
+    }
+}
+
+/// Takes back every drain of ours, also one that an apply has left which was ended in the middle:
+/// before 23.11 the nodes are still there, in no partition, and usable when they come back.
+async fn undrain(prepared: &Prepared) {
+    let Ok(nodes) = prepared.slurm.nodes_with_spares().await else { return };
+    let ours: Vec<NodeName> = nodes
+        .into_iter()
+        .filter(|node| node.reason.as_deref() == Some(LEAVING))
+        .filter(|node| node.state.has(&NodeFlag::Drain))
+        .map(|node| node.name)
+        .collect();
+    if let Err(error) = prepared.slurm.update(&ours, NodeVerb::Undrain, None).await {
+        let nodes = fold_set(&ours);
+        eprintln!(
+            "{nodes} stay drained: {}; `scontrol update nodename={nodes} state=undrain`",
+            exit::chain_of(&error)
+        );
+    }
+}
+
+/// Has slurmctld read its files, and waits until it knows what they say.
+///
+/// # Errors
+/// In words, what it does not know, or what it said.
+async fn taken(prepared: &Prepared) -> Result<(), String> {
+    let deadline = Instant::now() + TAKEN_WITHIN;
+    match prepared.slurm.reconfigure().await {
+        Ok(()) => {}
+        // It may have been heard all the same: what slurmctld knows decides.
+        Err(error) if error.is_passing() => {
+            eprintln!("{}; looking whether it was heard", exit::chain_of(&error));
+        }
+        Err(error) => return Err(exit::chain_of(&error)),
+    }
+    loop {
+        let why = match prepared.slurm.nodes_with_spares().await {
+            Ok(nodes) => differences(&prepared.aside.standing, &nodes).join("; "),
+            Err(error) => exit::chain_of(&error),
+        };
+        if why.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline || is_down(prepared).await {
+            return Err(why);
+        }
+        tokio::time::sleep(TAKEN_POLL).await;
+    }
+}
+
+/// Whether every controller is known to be down: waiting longer brings nothing.
+async fn is_down(prepared: &Prepared) -> bool {
+    let controllers = prepared.slurm.ping().await;
+    controllers.is_ok_and(|all| all.iter().all(|controller| !controller.is_up))
+}
+
+/// Puts the old files back and has slurmctld read them; how slurmctld is now.
+async fn back(prepared: &Prepared) -> Result<String, ApplyError> {
+    prepared.folder.put_back(&prepared.files)?;
+    Ok(match prepared.slurm.reconfigure().await {
+        Ok(()) => ", and slurmctld has read them".to_owned(),
+        Err(error) => format!(
+            "; slurmctld does not read them ({}): look at its log, and start it if it has ended",
+            exit::chain_of(&error)
+        ),
+    })
+}
