@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use azslurm_test_cluster::{Cluster, ClusterSpec, JobId, NodesetSpec};
+use azslurm_test_cluster::{Cluster, ClusterSpec, JobId, NodesetSpec, slurm_version};
 
 use crate::region::west_answers_503;
 use crate::story::{CYCLE, SRUN, check, end, holds_end, puts_settle, ran_on};
@@ -101,6 +101,12 @@ fn ten_thousand_rendered_nodes_are_as_the_config_says_and_no_job_spans_two_block
         count += 1;
     }
     check(&cluster, &format!("{count} nodes"), count == 10_000)?;
+    no_job_spans_two_blocks(&cluster)?;
+    end(&cluster)
+}
+
+/// Eight nodes `hb` in two blocks.
+fn no_job_spans_two_blocks(cluster: &Cluster) -> Result<()> {
     // Five are more than a block has, and eight are there.
     let script = "#!/bin/bash\nsrun -l bash -c 'echo ran on $SLURMD_NODENAME'\nsleep 3\n";
     let too_wide = cluster.sbatch(&["-N5", "-p", "hb"], script);
@@ -117,17 +123,36 @@ fn ten_thousand_rendered_nodes_are_as_the_config_says_and_no_job_spans_two_block
         let is_first = |host: &str| host.ends_with(['1', '2', '3', '4']);
         let firsts = hosts.lines().filter(|host| is_first(host)).count();
         let all = hosts.lines().count();
-        check(&cluster, &format!("in one block: {nodes}"), firsts == 0 || firsts == all)?;
+        check(cluster, &format!("in one block: {nodes}"), firsts == 0 || firsts == all)?;
     }
     match too_wide {
         Err(_refused) => {}
         Ok(job) => {
-            let said = reason(&cluster, job)?;
-            check(&cluster, &format!("it waits: {said}"), said.starts_with("PENDING"))?;
-            check(&cluster, "it has not run anywhere", ran_on(&cluster, job) == 0)?;
+            let said = reason(cluster, job)?;
+            check(cluster, &format!("it waits: {said}"), said.starts_with("PENDING"))?;
+            check(cluster, "it has not run anywhere", ran_on(cluster, job) == 0)?;
             cluster.client("scancel", &[&job.to_string()])?;
         }
     }
+    Ok(())
+}
+
+/// With topology/block, which 22.05 does not have.
+#[test]
+fn no_job_spans_two_blocks_by_topology_block_where_slurm_has_it() -> Result<()> {
+    if slurm_version()? < (23, 11) {
+        eprintln!("skipped: this Slurm has no topology/block; `make test-slurms` has one that has");
+        return Ok(());
+    }
+    let lines = ["sites = [\"west\"]", HB, "interconnect = \"infiniband\"", "block_nodes = 4"];
+    let cluster = Cluster::start(&ClusterSpec {
+        name: "block".to_owned(),
+        nodes: 8,
+        slurm_lines: vec!["topology = \"block\"".to_owned()],
+        rendered: Some(vec![nodeset("hb", 8, &lines)]),
+        ..ClusterSpec::default()
+    })?;
+    no_job_spans_two_blocks(&cluster)?;
     end(&cluster)
 }
 

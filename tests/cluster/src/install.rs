@@ -70,7 +70,7 @@ pub(crate) fn logs_dir() -> Result<PathBuf> {
 }
 
 /// The installed Slurm: (22, 5) for 22.05.8.
-pub(crate) fn slurm_version() -> Result<(u32, u32)> {
+pub fn slurm_version() -> Result<(u32, u32)> {
     let output = Command::new("slurmctld").arg("-V").env("PATH", PATH).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let word = text.split_whitespace().next_back().unwrap_or("");

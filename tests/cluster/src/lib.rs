@@ -31,6 +31,7 @@ pub use ask::{JobId, WAIT_POLL};
 pub use cluster::Cluster;
 pub use emulator::{Call, Calls, EmulatorClient, Endpoints, Resource, ResourceEvent};
 pub use gate::Gate;
+pub use install::slurm_version;
 pub use interrupt::{catch_interrupts, interrupted};
 pub use spec::{ClusterSpec, NodesetSpec, Programs, infiniband};
 pub use vm::{install_vm, vm_command};

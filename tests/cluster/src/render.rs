@@ -193,6 +193,7 @@ pub(crate) fn azslurm_toml(
             ("dir", dir.to_string()),
             ("host", machine.host.to_owned()),
             ("resume_timeout", seconds(spec.resume_timeout)),
+            ("slurm_lines", spec.slurm_lines.join("\n")),
             ("level", spec.log_level.clone()),
             ("authority", azure.authority.clone()),
             ("audience", azure.arm_https.clone()),

@@ -34,6 +34,8 @@ pub struct ClusterSpec {
     pub block_nodes: Option<u32>,
     /// Lines for `[nodeset.<prefix>]` of azslurm.toml.
     pub nodeset_lines: Vec<String>,
+    /// Lines for `[slurm]` of azslurm.toml.
+    pub slurm_lines: Vec<String>,
     /// Text for the end of azslurm.toml: further tables.
     pub config_text: String,
     /// Text of the user data file; `None`: VMs without user data.
@@ -103,6 +105,7 @@ impl Default for ClusterSpec {
             sku: "Standard_D4s_v5".to_owned(),
             block_nodes: None,
             nodeset_lines: Vec::new(),
+            slurm_lines: Vec::new(),
             config_text: String::new(),
             user_data: None,
             log_level: "debug".to_owned(),
