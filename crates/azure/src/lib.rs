@@ -63,7 +63,7 @@ pub use gate::{Closure, Hunger};
 pub use id::{ResourceId, ResourceIdError};
 pub use image::{ImageSeen, ImageWanted};
 pub use imds::{Imds, ImdsError};
-pub use look::{ResourceGroup, is_region};
+pub use look::{Reservation, ResourceGroup, is_region};
 pub use network::{Network, Peering, SecurityRule, Subnet, SubnetUse};
 pub use permission::Permission;
 pub use placement::{GroupSpec, SetSpec, group_id, set_id, vm_id};

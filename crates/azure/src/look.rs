@@ -9,7 +9,7 @@ use url::Url;
 use crate::arm::{Arm, CALL_TIME_MAX, Place, call, json, unreadable};
 use crate::bucket::Operation;
 use crate::client::Call;
-use crate::read::text;
+use crate::read::{text, texts};
 use crate::route::{self, Routes};
 use crate::{AzureError, Reply};
 
@@ -37,6 +37,15 @@ pub struct ResourceGroup {
     pub location: String,
     /// `Succeeded`, `Deleting` …
     pub state: String,
+}
+
+/// A capacity reservation group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reservation {
+    /// Its region.
+    pub location: String,
+    /// Zones that it has capacity in; empty: it is regional.
+    pub zones: Vec<String>,
 }
 
 impl Arm {
@@ -88,14 +97,23 @@ impl Arm {
         self.look(&look(url, format!("read identity {id}")), |_| Ok(())).await
     }
 
-    /// The region of a capacity reservation group.
+    /// A capacity reservation group.
     ///
     /// # Errors
     /// As [`Arm::look_group`].
-    pub async fn look_reservation(&self, id: &str) -> Result<Reply<Option<String>>, AzureError> {
+    pub async fn look_reservation(
+        &self,
+        id: &str,
+    ) -> Result<Reply<Option<Reservation>>, AzureError> {
         let url = self.inner.routes.below(id, &[], route::COMPUTE)?;
         let doing = format!("read capacity reservation group {id}");
-        self.look(&look(url, doing), |value| Ok(text(value, "/location").unwrap_or_default())).await
+        self.look(&look(url, doing), |value| {
+            Ok(Reservation {
+                location: text(value, "/location").unwrap_or_default(),
+                zones: texts(value.pointer("/zones")),
+            })
+        })
+        .await
     }
 
     /// Sends a look; `None` if Azure does not know the thing.

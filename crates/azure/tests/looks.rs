@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use azslurm_arm_emulator::model::config::SUBSCRIPTION;
-use azslurm_azure::{Answer, Arm, AzureError, ImageSeen, ImageWanted, Price, Prices, Reply};
+use azslurm_azure::{
+    Answer, Arm, AzureError, ImageSeen, ImageWanted, Price, Prices, Reply, Reservation,
+};
 use azslurm_core::config::{ImageReference, Plan, Region, Sku};
 use emulator::{cloud, limits, region};
 use serde_json::json;
@@ -51,13 +53,15 @@ async fn groups_registrations_and_what_vms_use_are_read() {
             format!("{}/providers/Microsoft.Compute/capacityReservationGroups/{kind}", hpc());
         if is_there {
             for id in [&identity, &reserved] {
-                let body = json!({"id": id, "body": {"location": "westeurope"}});
+                let body = json!({"location": "westeurope", "zones": ["2"]});
+                let body = json!({"id": id, "body": body});
                 emulator.post("/resources", &body).unwrap();
             }
         }
         assert_eq!(done(arm.look_identity(&identity).await).is_some(), is_there);
-        let region = done(arm.look_reservation(&reserved).await);
-        assert_eq!(region.as_deref(), is_there.then_some("westeurope"));
+        let seen = done(arm.look_reservation(&reserved).await);
+        let there = Reservation { location: "westeurope".into(), zones: vec!["2".into()] };
+        assert_eq!(seen, is_there.then_some(there));
     }
 }
 

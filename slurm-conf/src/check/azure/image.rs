@@ -218,11 +218,17 @@ fn reservation(ground: &Ground<'_>, one: Use<'_>, site: &SiteSeen) -> Vec<Findin
     }
     let region = &one.place.region;
     match site.reservations.get(id) {
-        Some(Ok(Some(there))) if !there.is_empty() && !is_region(there, region) => {
+        Some(Ok(Some(there)))
+            if !there.location.is_empty() && !is_region(&there.location, region) =>
+        {
+            let there = &there.location;
             let text = format!("{what} is in {there}, and the VMs are in {region}");
             let fix = format!("name a group in {region}, or keep the nodeset to sites in {there}");
             let why = "a reservation serves VMs of its own region alone";
             findings.push(Finding::error(CHECK, text, fix).because(why).at(at));
+        }
+        Some(Ok(Some(there))) => {
+            findings.extend(zones(one, (&what, &there.zones)).map(|finding| finding.at(at)));
         }
         Some(Ok(None)) => {
             let finding =
@@ -233,7 +239,30 @@ fn reservation(ground: &Ground<'_>, one: Use<'_>, site: &SiteSeen) -> Vec<Findin
             let action = "Microsoft.Compute/capacityReservationGroups/read";
             findings.extend(unseen(&what, action, why));
         }
-        Some(Ok(Some(_))) | None => {}
+        None => {}
     }
     findings
+}
+
+/// A zonal reservation serves VMs in its zones, and a regional one VMs in none.
+fn zones(one: Use<'_>, (what, theirs): (&str, &[String])) -> Option<Finding> {
+    let ours: Vec<&str> = one.nodeset.zones.iter().map(|zone| zone.as_str()).collect();
+    let list = |zones: Vec<&str>| match zones.is_empty() {
+        true => "in no zone".to_owned(),
+        false => format!("in zone {}", zones.join(", ")),
+    };
+    let is_served = |zone: &&str| theirs.iter().any(|one| one == zone);
+    let fits = match (ours.is_empty(), theirs.is_empty()) {
+        (true, _) | (_, true) => ours.is_empty() && theirs.is_empty(),
+        (false, false) => ours.iter().all(is_served),
+    };
+    (!fits).then(|| {
+        let theirs: Vec<&str> = theirs.iter().map(String::as_str).collect();
+        let fix = match theirs.as_slice() {
+            [] => "remove zones from the nodeset, or name a group with these zones".to_owned(),
+            theirs => format!("zones = [\"{}\"]", theirs.join("\", \"")),
+        };
+        let text = format!("{what} is {}, and the VMs are {}", list(theirs), list(ours));
+        Finding::error(CHECK, text, fix).because("Azure refuses a VM outside of its reservation")
+    })
 }

@@ -84,6 +84,47 @@ pub(super) fn check(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
         findings.extend(network(at));
         findings.extend(filter::check(at));
     }
+    findings.extend(overlaps(ground, seen));
+    findings
+}
+
+/// Networks of two sites that cannot be peered, because they have addresses in common.
+fn overlaps(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
+    let networks: Vec<(&SiteName, &str, Vec<Prefix>)> = ground
+        .config
+        .sites
+        .iter()
+        .filter_map(|(name, site)| {
+            let network = seen.sites.get(name)?.network.as_ref().ok()?.as_ref()?;
+            let prefixes = network.prefixes.iter().filter_map(|text| Prefix::parse(text));
+            Some((name, network_of(&site.subnet), prefixes.collect()))
+        })
+        .collect();
+    let mut findings = Vec::new();
+    for (at, (name, network, prefixes)) in networks.iter().enumerate() {
+        let others =
+            networks[..at].iter().filter(|(_, other, _)| !other.eq_ignore_ascii_case(network));
+        let both = others.flat_map(|(other, _, theirs)| theirs.iter().map(move |one| (other, one)));
+        let mut common = both.flat_map(|(other, theirs)| {
+            prefixes
+                .iter()
+                .filter(|ours| ours.overlaps(*theirs))
+                .map(move |ours| (other, ours, theirs))
+        });
+        let Some((other, ours, theirs)) = common.next() else { continue };
+        let text = format!(
+            "sites {other} and {name}: their networks have addresses in common, {theirs} and {ours}"
+        );
+        let fix = "give one of them another address space";
+        findings.push(
+            Finding::warning(CHECK, text, fix)
+                .because(
+                    "networks with common addresses cannot be peered: one controller does not \
+                     reach the nodes of both",
+                )
+                .at(ground.at_site(name, "subnet")),
+        );
+    }
     findings
 }
 

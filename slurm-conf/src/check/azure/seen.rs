@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use azslurm_azure::{
-    Answer, AzureError, ImageSeen, Network, Permission, Refusal, Reply, ResourceGroup,
+    Answer, AzureError, ImageSeen, Network, Permission, Refusal, Reply, Reservation, ResourceGroup,
     SecurityRule, Subnet, SubnetUse,
 };
 use azslurm_core::config::{Config, Sku};
@@ -90,8 +90,8 @@ pub struct SiteSeen {
     pub terms: BTreeMap<NodesetName, Seen<Option<bool>>>,
     /// Identities of VMs, by id.
     pub identities: BTreeMap<String, Seen<Option<()>>>,
-    /// Regions of capacity reservation groups, by id.
-    pub reservations: BTreeMap<String, Seen<Option<String>>>,
+    /// Capacity reservation groups, by id.
+    pub reservations: BTreeMap<String, Seen<Option<Reservation>>>,
 }
 
 impl Default for SiteSeen {

@@ -1,6 +1,6 @@
 //! Whether the size of a nodeset is sold where it is wanted, and can do what is wanted of it.
 
-use azslurm_core::config::{EphemeralPlacement, Interconnect};
+use azslurm_core::config::{CloudName, EphemeralPlacement, Interconnect};
 use azslurm_core::size::Size;
 use azslurm_program::check::Finding;
 
@@ -20,6 +20,7 @@ pub(super) fn check(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
         let what = format!("site {name}: the VM sizes of {}", site.region);
         findings.extend(unseen(&what, "Microsoft.Compute/skus/read", why));
     }
+    findings.extend(without_spot(ground));
     for one in ground.uses() {
         match seen.size(one.site, &one.nodeset.sku) {
             None => {}
@@ -28,6 +29,21 @@ pub(super) fn check(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The SKU API of China names sizes as Spot that nobody can have there (FACTS §7).
+fn without_spot(ground: &Ground<'_>) -> Vec<Finding> {
+    if ground.config.cloud.name != CloudName::China {
+        return Vec::new();
+    }
+    let spot = ground.config.nodesets.iter().filter(|(_, nodeset)| nodeset.is_spot());
+    spot.map(|(name, _)| {
+        let text = format!("nodeset {name} wants Spot VMs, and Azure China has none");
+        Finding::error(CHECK, text, "priority = \"regular\"")
+            .because("Azure refuses every VM of it")
+            .at(ground.at_nodeset(name, "priority"))
+    })
+    .collect()
 }
 
 fn absent(ground: &Ground<'_>, one: Use<'_>) -> Finding {

@@ -1,6 +1,6 @@
 //! Images, plans, identities, reservations.
 
-use azslurm_azure::ImageSeen;
+use azslurm_azure::{ImageSeen, Reservation};
 use azslurm_core::config::Plan;
 use azslurm_program::check::Finding;
 use azslurm_program::check::Level::{Error, Note, Warning};
@@ -146,15 +146,37 @@ fn an_identity_of_vms_that_does_not_exist_is_an_error() {
 #[test]
 fn a_reservation_that_does_not_exist_or_is_elsewhere_is_an_error() {
     let more = format!("capacity_reservation_group = \"{RESERVED}\"");
-    let with = |there: Seen<Option<String>>| {
+    let with = |there: Seen<Option<Reservation>>| {
         found((SSH, &keys(&more)), |seen| {
             seen.reservations.insert(RESERVED.into(), there);
         })
     };
-    assert_eq!(with(Ok(Some("westeurope".into()))), []);
+    let at = |location: &str| {
+        Ok(Some(Reservation { location: location.into(), ..Reservation::default() }))
+    };
+    assert_eq!(with(at("westeurope")), []);
     one(&with(Ok(None)), Error, &["capacityReservationGroups/r does not exist"], "");
-    let elsewhere = with(Ok(Some("northeurope".into())));
+    let elsewhere = with(at("northeurope"));
     one(&elsewhere, Error, &["is in northeurope, and the VMs are in westeurope"], "");
+}
+
+#[test]
+fn a_reservation_in_other_zones_than_the_vms_is_an_error() {
+    let with = |zones: &str, theirs: &[&str]| {
+        let more = format!("capacity_reservation_group = \"{RESERVED}\"\nzones = {zones}");
+        let zones = theirs.iter().map(|zone| (*zone).to_owned()).collect();
+        let there = Reservation { location: "westeurope".into(), zones };
+        found((SSH, &keys(&more)), |seen| {
+            seen.reservations.insert(RESERVED.into(), Ok(Some(there)));
+        })
+    };
+    assert_eq!(with("[\"2\"]", &["1", "2"]), []);
+    let other = with("[\"3\"]", &["1", "2"]);
+    one(&other, Error, &["is in zone 1, 2, and the VMs are in zone 3"], "");
+    let regional = with("[]", &["1"]);
+    one(&regional, Error, &["is in zone 1, and the VMs are in no zone"], "");
+    assert_eq!(regional[0].fix.as_deref(), Some("zones = [\"1\"]"));
+    one(&with("[\"1\"]", &[]), Error, &["is in no zone, and the VMs are in zone 1"], "");
 }
 
 #[test]

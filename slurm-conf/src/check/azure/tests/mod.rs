@@ -207,6 +207,22 @@ pub(super) fn terms(seen: &mut SiteSeen, terms: Seen<Option<bool>>) {
     seen.terms.insert("n".parse().unwrap(), terms);
 }
 
+/// The good world with a second site, whose network has this address space.
+pub(super) fn with_north(prefix: &str) -> Vec<Finding> {
+    let mut seen = world();
+    let mut north = site(&mut seen).clone();
+    north.rights.clear();
+    let network = network(&mut north);
+    (network.location, network.prefixes) = ("northeurope".into(), vec![prefix.to_owned()]);
+    seen.sites.insert("north".parse().unwrap(), north);
+    let subnet = SUBNET.replace("/virtualNetworks/v/", "/virtualNetworks/north/");
+    let more = format!(
+        "[site.north]\nsubscription = \"00000000-0000-0000-0000-000000000001\"\n\
+         region = \"northeurope\"\nresource_group = \"north\"\nsubnet = \"{subnet}\"\n"
+    );
+    judge(&format!("{}{more}", good()), &seen)
+}
+
 pub(super) fn refusal(status: u16, code: &str) -> Unseen {
     Unseen::Refused(Refusal {
         status,

@@ -110,6 +110,13 @@ fn dns_servers_of_ones_own_are_a_note() {
 }
 
 #[test]
+fn two_sites_whose_networks_have_addresses_in_common_are_a_warning() {
+    assert_eq!(super::with_north("10.1.0.0/16"), []);
+    let words = ["sites north and west", "addresses in common", "10.0.0.0/8"];
+    one(&super::with_north("10.0.0.0/8"), Warning, &words, "");
+}
+
+#[test]
 fn a_network_in_the_range_of_infiniband_is_a_warning() {
     let findings = with_network(|network| network.prefixes.push("172.16.0.0/12".into()));
     one(&findings, Warning, &["172.16.0.0/12", "nodeset hb", "172.16.0.0/16"], "subnet");

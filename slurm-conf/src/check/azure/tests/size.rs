@@ -114,6 +114,13 @@ fn spot_of_a_size_that_is_not_sold_so_is_an_error() {
 }
 
 #[test]
+fn spot_in_a_cloud_that_has_none_is_an_error() {
+    let text = super::good().replacen(SSH, &format!("priority = \"spot\"\n{SSH}"), 1);
+    let findings = super::judge(&format!("[cloud]\nname = \"china\"\n{text}"), &super::world());
+    one(&findings, Error, &["nodeset n wants Spot VMs, and Azure China has none"], "");
+}
+
+#[test]
 fn accelerated_networking_on_a_size_without_it_is_an_error() {
     let findings = with("", |size| size.has_accelerated_networking = false);
     one(&findings, Error, &["has no accelerated networking"], "");
