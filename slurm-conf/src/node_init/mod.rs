@@ -103,6 +103,11 @@ pub fn is_ours(text: &str) -> bool {
     text.lines().nth(1).is_some_and(|line| line.starts_with(MARK))
 }
 
+/// Whether a text is user data of ours and no longer what the config means: it has to be made anew.
+pub fn is_stale(config: &Config, name: &NodesetName, text: &str) -> bool {
+    is_ours(text) && user_data(config, name).is_ok_and(|now| now != text)
+}
+
 fn check(wanted: &Wanted<'_>) -> Result<(), NodeInitError> {
     let Wanted { config, name, nodeset } = wanted;
     let init = &config.node_init;
