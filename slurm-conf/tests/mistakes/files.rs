@@ -2,7 +2,7 @@
 
 use azslurm_program::check::disk::Disk;
 
-use crate::good::{AUTHORITIES, CONFIG, KEY, SECRET, SLURM, USER_DATA};
+use crate::good::{AUTHORITIES, CONFIG, Good, KEY, SECRET, SLURM, USER_DATA};
 use crate::mistakes;
 
 /// An RSA key of 1024 bits.
@@ -91,6 +91,16 @@ mistakes! {
             let key = "user_data_file = \"/etc/azslurm/cloud-init.yaml\"\nmemory_margin";
             good.replace(CONFIG, key, "memory_margin");
         };
+    user_data_of_ours_for_another_nodeset: Warning,
+        "the user data of htc was written for another config or nodeset",
+        (CONFIG, "user_data_file = \"/srv"), |good| {
+            ours(good, "spot");
+        };
+    user_data_of_ours_for_another_config: Warning, "was written for another config",
+        (CONFIG, "user_data_file = \"/srv"), |good| {
+            ours(good, "htc");
+            good.append(CONFIG, "[node_init]\nwait_seconds = 60");
+        };
     a_secret_that_is_not_there: Error, "the secret /etc/azslurm/client-secret cannot be read",
         (CONFIG, "client_secret_file"), |good| good.remove(SECRET);
     a_secret_that_others_may_read: Error, "may be read or written by others (mode 0644)",
@@ -127,4 +137,26 @@ mistakes! {
         };
     a_full_disk: Error, "only 3 MiB are free", (CONFIG, "path ="),
         |good| good.tweak(|seen| seen.ledger.free = Some(3 << 20));
+}
+
+/// htc gets user data that `azslurm-conf node-init` has written for a nodeset.
+fn ours(good: &mut Good, nodeset: &str) {
+    let named = "user_data_file = \"/etc/azslurm/cloud-init.yaml\"\nmemory_margin_percent = 8\n";
+    let srv = "user_data_file = \"/srv/htc.yaml\"\nmemory_margin_percent = 8\n";
+    good.replace(CONFIG, named, srv);
+    let nodeset = nodeset.parse().expect("a name");
+    let text = azslurm_conf::node_init::user_data(&good.config(), &nodeset).expect("user data");
+    good.texts.insert("/srv/htc.yaml".into(), text);
+}
+
+#[test]
+fn user_data_of_ours_is_good() {
+    let mut good = Good::new();
+    ours(&mut good, "htc");
+    assert_eq!(good.findings(), []);
+    // Slurm must hand out what its nodes ask for.
+    good.replace(crate::good::CONF, "enable_configless,", "");
+    let findings = good.findings();
+    assert_eq!(findings.len(), 2, "{findings:#?}");
+    assert!(findings[1].at.as_ref().is_some_and(|at| at.starts_with("/srv/htc.yaml:")));
 }

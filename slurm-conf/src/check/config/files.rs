@@ -120,7 +120,7 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for named in named(scene.config) {
         let Some(seen) = scene.seen.file(&named.path) else { continue };
-        let at = match named.kind {
+        let at = || match named.kind {
             Kind::Secret | Kind::Token => credential_at(scene, &named.key),
             Kind::PublicKey | Kind::UserData | Kind::Authorities => scene.at(&named.key),
         };
@@ -128,12 +128,12 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
             Some(finding) => vec![finding],
             None => modes(&named, seen).into_iter().chain(contents(&named, seen)).collect(),
         };
-        findings.extend(found.into_iter().map(|finding| finding.at(at.clone())));
+        findings.extend(found.into_iter().map(|finding| finding.at(at())));
     }
     for (name, nodeset) in &scene.config.nodesets {
         if let TextSource::Inline(text) = &nodeset.ssh_public_key {
-            let at = scene.at_nodeset(name, "ssh_public_key");
-            findings.extend(weak_key(text, "ssh_public_key").map(|finding| finding.at(at)));
+            let at = || scene.at_nodeset(name, "ssh_public_key");
+            findings.extend(weak_key(text, "ssh_public_key").map(|finding| finding.at(at())));
         }
     }
     findings

@@ -238,13 +238,13 @@ fn line(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Vec<Finding> {
 /// Nodes that people will take for one another, and for the head node.
 fn names(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let at = scene.at_nodeset(name, "nodes");
+    let at = || scene.at_nodeset(name, "nodes");
     let controller = scene.config.slurm.controller.split('.').next().unwrap_or_default();
     if nodeset.nodes.iter().any(|node| node.as_str() == controller) {
         let said = format!("{controller} of {name} is the controller as well");
         let finding = Finding::error(CHECK, said, "take it out of the nodeset, or rename one")
             .because("azslurm would delete its VM when no job runs on it");
-        findings.push(finding.at(at.clone()));
+        findings.push(finding.at(at()));
     }
     let mut plain: BTreeMap<String, Vec<&NodeName>> = BTreeMap::new();
     for other in scene.config.nodesets.values() {
@@ -261,7 +261,7 @@ fn names(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Vec<Finding> {
         let said = format!("{} differ only by zeros from others", fold_set(alike));
         let finding = Finding::warning(CHECK, said, "write all numbers with as many digits")
             .because("Slurm takes n1 and n01 for two nodes, and people do not");
-        findings.push(finding.at(at));
+        findings.push(finding.at(at()));
     }
     findings
 }

@@ -32,8 +32,8 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
         let options = partition.options.iter().filter_map(|option| option.split_once('='));
         let nodesets: Vec<&Nodeset> = of(scene, partition).collect();
         for (key, value) in options {
-            let at = scene.at(&format!("partition.{name}.options"));
-            findings.extend(option(&nodesets, (key, value)).map(|finding| finding.at(at)));
+            let at = || scene.at(&format!("partition.{name}.options"));
+            findings.extend(option(&nodesets, (key, value)).map(|finding| finding.at(at())));
         }
     }
     findings

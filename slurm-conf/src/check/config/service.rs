@@ -5,7 +5,7 @@ use std::time::Duration;
 use azslurm_core::config::LogLevel;
 use azslurm_program::check::disk::Disk;
 use azslurm_program::check::slurm_conf::SUSPEND_TIMEOUT_MIN;
-use azslurm_program::check::{Finding, Pitfall, host};
+use azslurm_program::check::{Finding, Level, Pitfall, host};
 
 use crate::check::scene::Scene;
 
@@ -171,7 +171,11 @@ fn daemon(scene: &Scene<'_>) -> Option<Finding> {
 fn log(scene: &Scene<'_>) -> Vec<Finding> {
     let file = scene.config.log.file.as_deref().zip(scene.seen.log.clone());
     let key = if file.is_some() { "log.file" } else { "log" };
-    let mut findings = vec![host::log(scene.seen.has_journal, file).at(scene.at(key))];
+    let place = host::log(scene.seen.has_journal, file);
+    let mut findings: Vec<Finding> = Vec::new();
+    if place.level > Level::Ok {
+        findings.push(place.at(scene.at(key)));
+    }
     let said = match scene.config.log.level {
         LogLevel::Error | LogLevel::Warn => Finding::warning(
             CHECK,

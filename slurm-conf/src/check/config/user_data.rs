@@ -8,6 +8,7 @@ use azslurm_core::{NodeName, NodesetName};
 use azslurm_program::check::{Finding, Pitfall};
 
 use crate::check::scene::Scene;
+use crate::node_init;
 
 const CHECK: &str = "user-data";
 /// Azure's limit for user data before base64 (FACTS §1.1).
@@ -46,8 +47,10 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
         let Some(path) = &nodeset.user_data_file else {
             let text =
                 format!("nodeset {name} has no user data: its image starts slurmd by itself");
-            let fix = "name a user_data_file, unless the image finds slurmctld, has the MUNGE key, \
-                       and starts slurmd with -b";
+            let fix = format!(
+                "name a user_data_file (`azslurm-conf node-init {name}` writes one), unless the \
+                 image finds slurmctld, has the MUNGE key, and starts slurmd with -b"
+            );
             let finding = Finding::note(CHECK, text, fix).of(Pitfall::StartUpTime);
             findings.push(finding.at(scene.at(&format!("nodeset.{name}"))));
             continue;
@@ -55,11 +58,15 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
         let text = scene.seen.file(path).and_then(|seen| seen.text.as_deref());
         let Some(text) = text else { continue };
         findings.extend(length(scene, (name, nodeset), text));
+        findings.extend(configless(scene, path, text));
+        if node_init::is_ours(text) {
+            findings.extend(stale(scene, name, text));
+            continue;
+        }
         findings.extend(form(path, text));
         findings.extend(secrets(path, text));
         findings.extend(controller(scene, path, text));
         findings.extend(slurmd(path, text));
-        findings.extend(configless(scene, path, text));
         findings.extend(infiniband(nodeset, path, text));
     }
     findings
@@ -94,6 +101,24 @@ fn length(
     let fix = "put the bulk on shared storage or into the image, and let user data fetch it";
     let finding = Finding::error(CHECK, said, fix).because("no VM can be made with it");
     Some(finding.at(scene.at_nodeset(name, "user_data_file")))
+}
+
+/// Ours, and not what this config means for this nodeset.
+fn stale(scene: &Scene<'_>, name: &NodesetName, text: &str) -> Option<Finding> {
+    let fix = format!("`azslurm-conf node-init {name} --out` that file, one for each nodeset");
+    let at = scene.at_nodeset(name, "user_data_file");
+    let finding = match node_init::user_data(scene.config, name) {
+        Ok(now) if now == text => return None,
+        Ok(_) => {
+            let said = format!("the user data of {name} was written for another config or nodeset");
+            Finding::warning(CHECK, said, fix).because("nodes boot by what the config said then")
+        }
+        Err(error) => {
+            let said = format!("the user data of {name} cannot be written any more: {error}");
+            Finding::error(CHECK, said, "correct what is named, and write it again")
+        }
+    };
+    Some(finding.at(at).of(Pitfall::StaticThinking))
 }
 
 fn form(path: &Path, text: &str) -> Option<Finding> {
@@ -148,8 +173,8 @@ fn slurmd(path: &Path, text: &str) -> Vec<Finding> {
         line.split(|c: char| c.is_whitespace() || "\"'=,".contains(c)).any(|word| word == "-b")
     };
     let options = line_with(text, |line| line.contains("--conf-server"));
-    let without = options.filter(|index| !text.lines().nth(*index).is_some_and(has_option));
-    if let Some(index) = without {
+    let is_without = line_with(text, has_option).is_none();
+    if let Some(index) = options.filter(|_| is_without) {
         let said = "slurmd is started without -b";
         let finding = Finding::warning(CHECK, said, "add -b to the options of slurmd")
             .because("slurmctld passes over a node whose kernel booted before it was asked for");
@@ -159,8 +184,11 @@ fn slurmd(path: &Path, text: &str) -> Vec<Finding> {
     let mounts = |line: &str| line.split_whitespace().any(|word| word.trim_matches('-') == "mount");
     let started = line_with(text, starts);
     let last = text.lines().collect::<Vec<_>>().into_iter().rposition(mounts);
+    // With functions the order of lines is not that of what is done.
+    let has_functions = text.contains("() {");
     if let (Some(started), Some(mounted)) = (started, last)
         && started < mounted
+        && !has_functions
     {
         let said = format!("slurmd is started here, and line {} mounts only then", mounted + 1);
         let finding = Finding::warning(CHECK, said, "start slurmd as the last thing")

@@ -17,7 +17,7 @@ pub use beside::PATHS as BESIDE;
 pub use heads::state_folder;
 pub use topology::{conf as topology_conf, yaml as topology_yaml};
 
-use azslurm_program::check::{Finding, ledger};
+use azslurm_program::check::{Finding, Level, ledger};
 
 use super::scene::Scene;
 use super::seen::Running;
@@ -41,6 +41,7 @@ pub fn check(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(beside::check(scene));
     let user = scene.account.as_ref().map(|account| account.user);
     let ledger = ledger::place(&scene.seen.ledger, user);
-    findings.extend(ledger.into_iter().map(|finding| finding.at(scene.at("ledger.path"))));
+    let ledger = ledger.into_iter().filter(|finding| finding.level > Level::Ok);
+    findings.extend(ledger.map(|finding| finding.at(scene.at("ledger.path"))));
     findings
 }
