@@ -77,7 +77,12 @@ impl Agent {
     }
 
     fn set_key(&self, key: &str) {
-        let port = self.file("sys").join("class/infiniband/mlx5_0/ports/1/pkeys");
+        self.set_key_of("mlx5_0", key);
+    }
+
+    fn set_key_of(&self, device: &str, key: &str) {
+        let device = self.file("sys").join("class/infiniband").join(device);
+        let port = device.join("ports/1/pkeys");
         fs::create_dir_all(&port).unwrap();
         fs::write(port.join("0"), "0xffff\n").unwrap();
         fs::write(port.join("1"), format!("{key}\n")).unwrap();
@@ -203,6 +208,17 @@ fn a_node_in_the_partition_of_its_block_tells_its_key_and_may_start() {
     // A node without blocks has nothing to check, and asks nobody.
     said(&agent.check_infiniband(&[]), 0);
     assert_eq!(agent.said(), told);
+}
+
+#[test]
+fn the_key_is_found_whatever_number_the_infiniband_device_has() {
+    let other = "NodeName=n2 State=IDLE+CLOUD Comment=azslurm infiniband-key 0x8012\n";
+    let agent = Agent::new(&format!("NodeName=n1 State=IDLE+CLOUD+POWERING_UP\n{other}"));
+    // Accelerated networking has the first device, which has no tenant's key.
+    agent.set_key_of("mlx5_0", "0x7fff");
+    agent.set_key_of("mlx5_1", "0x8012");
+    said(&agent.check_infiniband(&BLOCK), 0);
+    assert!(agent.said().ends_with("comment=azslurm infiniband-key 0x8012\n"), "{}", agent.said());
 }
 
 #[test]
