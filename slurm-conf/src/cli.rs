@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::{config_file, exit};
@@ -133,12 +134,14 @@ enum Verb {
     /// does not take the new ones, the old come back. What a person has written in slurm.conf,
     /// gres.conf and topology.conf stays; lines that include ours are added at their ends.
     ///
-    /// To grow: change azslurm.toml, `azslurm-conf apply`, `systemctl reload azslurm-sync`. Until
-    /// apply, azslurm knows nodes that Slurm does not, which harms nothing.
+    /// To grow, azslurm first: change azslurm.toml, `systemctl reload azslurm-sync`, `azslurm-conf
+    /// apply`. Until then azslurm knows nodes that Slurm does not, which harms nothing.
     ///
-    /// To shrink: first in Slurm, `scontrol update nodename=… state=drain reason=leaving`; when
-    /// their jobs have ended and their VMs are gone, change azslurm.toml, and apply and reload at
-    /// once. The other way round Slurm could give a job to a node that azslurm no longer makes.
+    /// To shrink, Slurm first: write the new config beside the old one and `azslurm-conf apply
+    /// --config azslurm.toml.new --wait 3600`, which keeps new jobs from what leaves, waits until
+    /// its jobs have ended and its VMs are gone, and applies; then move the file to its place and
+    /// `systemctl reload azslurm-sync`. The other way round Slurm could give a job to a node that
+    /// azslurm no longer makes.
     ///
     /// Before 23.11 slurmctld cannot take new names of nodes without a restart, and would end if it
     /// met one. Names that leave are therefore kept as spares (State=FUTURE, in no partition), and
@@ -156,6 +159,9 @@ enum Verb {
         /// Write over files of ours that somebody has changed
         #[arg(long)]
         force: bool,
+        /// Drain what leaves and wait for so long until it is free
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        wait: u64,
         /// slurmctld is stopped: write only, and start it afterwards
         #[arg(long)]
         slurmctld_stopped: bool,
@@ -237,12 +243,13 @@ pub fn run(arguments: Arguments) -> u8 {
             }
             report.exit_code()
         }
-        Verb::Apply { file, yes, dry_run, force, slurmctld_stopped } => {
+        Verb::Apply { file, yes, dry_run, force, wait, slurmctld_stopped } => {
             let asked = apply::Asked {
                 is_yes: yes,
                 is_dry_run: dry_run,
                 is_forced: force,
                 is_stopped: slurmctld_stopped,
+                wait: Duration::from_secs(wait),
             };
             applied(on(apply::apply(file.config.as_deref(), asked)))
         }

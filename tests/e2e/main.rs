@@ -3,6 +3,7 @@
 //! made without an earlier intent in the ledger.
 
 mod agent;
+mod apply;
 mod array;
 mod batch;
 mod blocks;

@@ -33,7 +33,8 @@ pub enum NodeVerb {
     Drain,
     /// Take back DRAIN, and nothing else.
     Undrain,
-    /// From DOWN to IDLE.
+    /// From DOWN to IDLE. One that is off, and idle already, may be given jobs again, whatever its
+    /// drain or that it does not respond.
     Idle,
 }
 

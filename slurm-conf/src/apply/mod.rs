@@ -2,12 +2,13 @@
 //! make Slurm take it, without a restart and without a job lost.
 //!
 //! ```text
-//! prepare ─► show ─► faults? decide? ─► ask ─► drain what leaves, look and decide again
+//! prepare ─► show ─► faults? decide? ─► ask ─► drain what leaves, decide again (wait for it)
 //!    ─► write (old kept beside) ─► reconfigure ─► does slurmctld know it? ─► done
 //!                                         └─ no: put the old back, reconfigure, say so
 //! ```
 
 pub mod disk;
+mod leave;
 mod look;
 mod prepare;
 
@@ -15,13 +16,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use azslurm_core::NodeName;
-use azslurm_core::hostlist::fold_set;
-use azslurm_core::node::NodeFlag;
 use azslurm_program::exit;
-use azslurm_slurm::{NodeVerb, SlurmError};
+use azslurm_slurm::SlurmError;
 
-use crate::change::decide::{NodeSight, leaving};
 use crate::change::{Refusal, Seen, decide, differences};
 use crate::make::MakeError;
 use disk::DiskError;
@@ -31,9 +28,6 @@ use prepare::{Prepared, prepare};
 /// runs, and ours are gone long before.
 const TAKEN_WITHIN: Duration = Duration::from_secs(120);
 const TAKEN_POLL: Duration = Duration::from_millis(500);
-/// Why nodes that leave get no jobs for the moment. It is not one of the reasons that azslurm-sync
-/// takes for its own: to it they are a person's, and it leaves them alone.
-const LEAVING: &str = "azslurm-conf apply: leaves the config";
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +104,8 @@ pub struct Asked {
     pub is_forced: bool,
     /// slurmctld is stopped and will be started with it.
     pub is_stopped: bool,
+    /// How long what leaves is waited for; zero: it must be free now.
+    pub wait: Duration,
 }
 
 /// Prints what would change; 0: nothing would, 1: something would.
@@ -138,12 +134,14 @@ pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> 
         return Ok(exit::DONE);
     }
     let mut against = prepared.faults(&asked).await;
-    against.extend(refusals(&prepared, &seen).iter().map(Refusal::text));
+    let refusals = refusals(&prepared, &seen);
+    let stands = refusals.iter().filter(|refusal| asked.wait.is_zero() || !refusal.passes());
+    against.extend(stands.map(Refusal::text));
     if !against.is_empty() {
         return Ok(refused(&against));
     }
     if asked.is_dry_run {
-        println!("\nit may be applied now; nothing was changed");
+        println!("\n{}; nothing was changed", prospect(&refusals));
         return Ok(exit::DONE);
     }
     if !asked.is_yes && !said_yes()? {
@@ -157,40 +155,36 @@ pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> 
         println!("\nwritten; start slurmctld: `systemctl start slurmctld`");
         return Ok(exit::DONE);
     }
-    carry_out(&prepared, &seen).await
+    let freed = leave::free(&prepared, &asked).await;
+    let done = match freed {
+        Ok(against) if against.is_empty() => carry_out(&prepared).await,
+        Ok(against) => Ok(refused(&against)),
+        Err(error) => Err(error),
+    };
+    leave::release(&prepared).await;
+    done
 }
 
-/// From the first node that is drained to the last word of slurmctld.
-async fn carry_out(prepared: &Prepared, seen: &Seen) -> Result<u8, ApplyError> {
-    let drained = drain(prepared, seen).await?;
-    if !drained.is_empty() {
-        let seen = match look(prepared, &Asked::default()).await {
-            Ok(seen) => seen,
-            Err(error) => {
-                undrain(prepared).await;
-                return Err(error);
-            }
-        };
-        let against: Vec<String> = refusals(prepared, &seen).iter().map(Refusal::text).collect();
-        if !against.is_empty() {
-            undrain(prepared).await;
-            return Ok(refused(&against));
-        }
-    }
-    let written = prepared.folder.write(&prepared.files);
-    let why = match written {
+/// Writes, and has slurmctld take it; else puts the old back.
+async fn carry_out(prepared: &Prepared) -> Result<u8, ApplyError> {
+    let why = match prepared.folder.write(&prepared.files) {
         Err(error) => Some(exit::chain_of(&error)),
         Ok(()) => taken(prepared).await.err(),
     };
     if let Some(why) = why {
         let then = back(prepared).await?;
-        undrain(prepared).await;
         return Err(ApplyError::NotTaken { why, then });
     }
     prepared.folder.done(&prepared.files)?;
-    undrain(prepared).await;
     println!("\napplied: slurmctld knows all of it, and nothing was restarted");
     Ok(exit::DONE)
+}
+
+fn prospect(refusals: &[Refusal]) -> &'static str {
+    match refusals.is_empty() {
+        true => "it may be applied now",
+        false => "it may be applied once what leaves is free, which --wait waits for",
+    }
 }
 
 /// What a decision needs, from whoever can be asked.
@@ -249,60 +243,6 @@ fn said_yes() -> Result<bool, ApplyError> {
     let mut answer = String::new();
     let is_read = io::stdin().read_line(&mut answer).is_ok();
     Ok(is_read && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
-}
-
-/// Keeps new jobs from the nodes that leave, so that none begins between the look and the
-/// reconfigure. Those that were drained.
-async fn drain(prepared: &Prepared, seen: &Seen) -> Result<Vec<NodeName>, ApplyError> {
-    let known = |name: &NodeName| match seen.nodes.as_ref().and_then(|nodes| nodes.get(name)) {
-        Some(NodeSight::Off | NodeSight::Drained) => true,
-        Some(
-            NodeSight::Absent
-            | NodeSight::Spare
-            | NodeSight::Idle
-            | NodeSight::Busy
-            | NodeSight::Starting
-            | NodeSight::Stopping
-            | NodeSight::NotAsked
-            | NodeSight::Odd,
-        )
-        | None => false,
-    };
-    let leaving = leaving(&prepared.words, &prepared.aside.standing, seen);
-    let names: Vec<NodeName> = leaving.into_iter().filter(known).collect();
-    // What a person has drained keeps the person's reason.
-    let free = prepared.slurm.nodes_named(&names).await.map_err(ApplyError::Silent)?;
-    let free: Vec<NodeName> = free
-        .into_iter()
-        .filter(|node| !node.state.has(&NodeFlag::Drain))
-        .map(|node| node.name)
-        .collect();
-    match prepared.slurm.update(&free, NodeVerb::Drain, Some(LEAVING)).await {
-        Ok(()) => Ok(free),
-        Err(source) => {
-            undrain(prepared).await;
-            Err(ApplyError::NotDrained { nodes: fold_set(&free), source })
-        }
-    }
-}
-
-/// Takes back every drain of ours, also one that an apply has left which was ended in the middle:
-/// before 23.11 the nodes are still there, in no partition, and usable when they come back.
-async fn undrain(prepared: &Prepared) {
-    let Ok(nodes) = prepared.slurm.nodes_with_spares().await else { return };
-    let ours: Vec<NodeName> = nodes
-        .into_iter()
-        .filter(|node| node.reason.as_deref() == Some(LEAVING))
-        .filter(|node| node.state.has(&NodeFlag::Drain))
-        .map(|node| node.name)
-        .collect();
-    if let Err(error) = prepared.slurm.update(&ours, NodeVerb::Undrain, None).await {
-        let nodes = fold_set(&ours);
-        eprintln!(
-            "{nodes} stay drained: {}; `scontrol update nodename={nodes} state=undrain`",
-            exit::chain_of(&error)
-        );
-    }
 }
 
 /// Has slurmctld read its files, and waits until it knows what they say.

@@ -250,6 +250,25 @@ fn vm_sight(seen: &Seen, node: &NodeName) -> VmSight {
 }
 
 impl Refusal {
+    /// Whether it passes when new jobs are kept from the nodes, and time goes by.
+    pub fn passes(&self) -> bool {
+        match &self.of {
+            Refused::Partition(..) => false,
+            Refused::Nodes(Act::Reshape | Act::Enlarge | Act::Move, _) => false,
+            Refused::Nodes(Act::Leave, why) => match why {
+                Why::HasJob
+                | Why::IsStarting
+                | Why::IsStopping
+                | Why::IsUp
+                | Why::HasVm
+                | Why::StateUnknown => true,
+                Why::LedgerUnknown | Why::NeedsRestart | Why::NameIsNew | Why::NameIsMissing => {
+                    false
+                }
+            },
+        }
+    }
+
     /// What is wrong and what to do.
     pub fn text(&self) -> String {
         let nodes = fold_set(&self.nodes);
@@ -264,6 +283,9 @@ impl Refusal {
     }
 }
 
+/// The reason that people are told to drain with. A node that comes back is freed of it.
+pub const LEAVING: &str = "leaving";
+
 fn nodes_text(act: Act, why: Why, nodes: &str) -> String {
     let does = match act {
         Act::Leave => "would leave Slurm",
@@ -272,9 +294,10 @@ fn nodes_text(act: Act, why: Why, nodes: &str) -> String {
         Act::Move => "would move to another switch or block",
     };
     let drain = format!(
-        "`scontrol update nodename={nodes} state=drain reason=leaving`, wait until they have no \
+        "`scontrol update nodename={nodes} state=drain reason={LEAVING}`, wait until they have no \
          jobs (`squeue -w {nodes}`) and no VMs (they go SuspendTime after the last job), and apply \
-         again"
+         again{}",
+        if act == Act::Leave { "; or let --wait do it" } else { "" }
     );
     match why {
         Why::HasJob => format!("{nodes} {does} and have jobs, which would be lost: {drain}"),
