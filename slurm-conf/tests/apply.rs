@@ -18,16 +18,24 @@ echo "$*" >> "$here/calls"
 case "$*" in
 --version) echo "slurm-wlm $(cat "$here/version")" ;;
 "show config") echo "SLURM_VERSION = $(cat "$here/version")" ;;
-"show hostnames n1") grep -q Nonsense "$(dirname "$SLURM_CONF")/slurm.conf" && exit 1; exit 0 ;;
-ping) [ -e "$here/down" ] && echo "Slurmctld(primary) at h is DOWN" || echo "Slurmctld(primary) at h is UP" ;;
+"show hostnames n1")
+    grep -q Nonsense "$(dirname "$SLURM_CONF")/slurm.conf" && exit 1
+    exit 0 ;;
+ping)
+    is=UP; [ -e "$here/down" ] && is=DOWN
+    echo "Slurmctld(primary) at h is $is" ;;
 "-a -F show nodes -o") cat "$here/nodes" ;;
-"-a show nodes "*) grep "^NodeName=$4 " "$here/nodes" || { echo "Node $4 not found"; exit 1; } ;;
+"-a show nodes "*)
+    grep "^NodeName=$4 " "$here/nodes" || { echo "Node $4 not found"; exit 1; } ;;
 "-a show jobs -o") echo "No jobs in the system" ;;
 reconfigure) [ -e "$here/deaf" ] && { echo "slurm_reconfigure error: Unspecified error" >&2; exit 1; }
     cp "$here/nodes.next" "$here/nodes" ;;
 esac
 exit 0
 "#;
+
+const SUBNET: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net/\
+    providers/Microsoft.Network/virtualNetworks/v/subnets/s";
 
 const CONFIG: &str = r#"
 [cluster]
@@ -43,7 +51,7 @@ type = "managed-identity"
 subscription = "11111111-1111-1111-1111-111111111111"
 region = "westeurope"
 resource_group = "hpc"
-subnet = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/v/subnets/s"
+subnet = "@subnet@"
 [nodeset.a]
 nodes = "@nodes@"
 sites = ["west"]
@@ -112,7 +120,8 @@ impl Lab {
     /// These nodes in the config; and what slurmctld will say after a reconfigure that it takes.
     fn wants(&self, nodes: &str) {
         let dir = self.dir.path().display().to_string();
-        self.write("azslurm.toml", &CONFIG.replace("@dir@", &dir).replace("@nodes@", nodes));
+        let text = CONFIG.replace("@dir@", &dir).replace("@nodes@", nodes);
+        self.write("azslurm.toml", &text.replace("@subnet@", SUBNET));
         fs::set_permissions(self.path("azslurm.toml"), Permissions::from_mode(0o600)).unwrap();
         let mut text = "NodeName=mine1 CPUTot=1 RealMemory=1 State=IDLE Weight=1\n".to_owned();
         for node in azslurm_core::hostlist::expand(nodes).unwrap() {

@@ -94,10 +94,10 @@ fn a_nodeset_mounts_what_is_its_own_a_folder_before_what_is_inside_it() {
     assert_eq!(
         mounting,
         [
-            "    \tuntil_done \"$WAIT\" mount_one nfs s:/v /shared vers=4.1,hard,nconnect=4,noatime \
-             || return 1",
-            "    \tuntil_done \"$WAIT\" mount_one lustre 10.0.2.4@tcp:/fs /shared/fast noatime,flock \
-             || return 1",
+            "    \tuntil_done \"$WAIT\" mount_one nfs s:/v /shared \
+             vers=4.1,hard,nconnect=4,noatime || return 1",
+            "    \tuntil_done \"$WAIT\" mount_one lustre 10.0.2.4@tcp:/fs /shared/fast \
+             noatime,flock || return 1",
         ]
     );
 }

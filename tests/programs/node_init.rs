@@ -314,7 +314,8 @@ test "$2" = munge || test -e /installed
 END
 cat >/usr/bin/dnf <<'END'
 #!/bin/sh
-echo "dnf $*" >>$DIR/other; test ! -e $DIR/no-packages || { echo "No match for argument: $4"; exit 1; }
+echo "dnf $*" >>$DIR/other
+test ! -e $DIR/no-packages || { echo "No match for argument: $4"; exit 1; }
 touch /installed
 END
 cat >/usr/sbin/restorecon <<'END'
