@@ -91,6 +91,8 @@ run() {
 	root=$roots/$suite
 	[ -e "$root/etc/slurm-root" ] || die "there is no $root: tests/slurm-root.sh make $suite makes it"
 	in_own_mounts run "$suite" "$@"
+	# A mount of its own, so that what runs there can have mount namespaces too.
+	mount --bind "$root" "$root"
 	for part in proc sys dev tmp; do
 		mount --rbind "/$part" "$root/$part"
 	done

@@ -36,5 +36,6 @@ pub mod report;
 pub mod sources;
 pub mod status;
 mod table;
+mod takeover;
 pub mod unexplained;
 pub mod vms;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::act;
 use crate::listing::{Listed, Listing};
 use crate::observe::Observation;
+use crate::takeover;
 use crate::unexplained;
 
 /// One pass asks for so many VMs that are missing from the list: one that an identity without the
@@ -41,7 +42,13 @@ pub async fn take(
     if lost.is_empty() {
         return Ok(0);
     }
-    act::as_holder(session, |session, holder| write(session, holder, (seen, &lost)))
+    let (replaced, lost): (Vec<_>, Vec<_>) = lost
+        .into_iter()
+        .partition(|(attempt, _)| takeover::may_be_replaced(seen, listing, attempt));
+    act::as_holder(session, |session, holder| {
+        let written = write(session, holder, (seen, &lost))?;
+        Ok(written + write_replaced(session, holder, (seen, &replaced))?)
+    })
 }
 
 /// VMs that should run, and of which the list says otherwise.
@@ -49,7 +56,8 @@ pub(crate) fn suspects(seen: &Observation, listing: &Listing) -> Vec<Attempt> {
     let is_followed = |attempt: &&Attempt| {
         let node = seen.slurm.as_ref().ok().and_then(|nodes| nodes.get(&attempt.is.node));
         let is_closing = node.is_some_and(view::is_closing_by_person);
-        attempt.state == AttemptState::Running
+        let is_theirs = takeover::may_be_replaced(seen, listing, attempt);
+        (attempt.state == AttemptState::Running || is_theirs)
             && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
             && seen.lease_view(&attempt.is.node) == LeaseView::Free
     };
@@ -63,7 +71,11 @@ pub(crate) fn suspects(seen: &Observation, listing: &Listing) -> Vec<Attempt> {
                 unclear.push(attempt.clone());
             }
             Listed::Lacking => lacking.push(attempt.clone()),
-            Listed::There(_) | Listed::NotSaid => {}
+            Listed::There(_) => {}
+            Listed::NotSaid if takeover::may_be_replaced(seen, listing, attempt) => {
+                unclear.push(attempt.clone());
+            }
+            Listed::NotSaid => {}
         }
     }
     if lacking.len() > MISSING_MAX {
@@ -182,6 +194,30 @@ fn write(
             }
         }
         unexplained::add(writer, &evicted)?;
+        Ok(written)
+    })
+}
+
+/// VMs that another head node has deleted are no loss: nobody is told, and their place is not held.
+fn write_replaced(
+    session: &mut Session,
+    holder: &Holder,
+    (seen, replaced): (&Observation, &[(Attempt, AzureSays)]),
+) -> Result<usize, LedgerError> {
+    let nodes: BTreeSet<_> = replaced.iter().map(|(one, _)| one.is.node.clone()).collect();
+    session.ledger.write(|writer| {
+        let changed = act::changed(writer, seen, &nodes)?;
+        let mut written = 0;
+        for (attempt, _) in replaced.iter().filter(|(one, _)| !changed.contains(&one.is.node)) {
+            let (node, vm) = (&attempt.is.node, &attempt.is.vm);
+            let Some(lease) = act::lease(writer, holder, node)? else { continue };
+            let change = Change::DeleteIntended { why: EndReason::Superseded, says: None };
+            if let Recorded::Done(_) = writer.record(&lease, vm, &change, now())? {
+                written += 1;
+                tracing::warn!(%node, %vm, "this VM is not there any more, and another head node \
+                    may have deleted it: it is not the node's");
+            }
+        }
         Ok(written)
     })
 }

@@ -8,14 +8,17 @@ use azslurm_core::config::Nodeset;
 use azslurm_core::decide::{LeaseView, SlurmView, Standing};
 use azslurm_core::hold::HoldScope;
 use azslurm_core::plan::{half_open, held_everywhere};
+use azslurm_core::takeover::Trust;
 use azslurm_core::{NodeName, Timestamp};
 use azslurm_ledger::{Holder, LeaseRow, LedgerError};
 use azslurm_program::exit::chain_of;
 use azslurm_program::facts::USAGES_TRUSTED;
 use azslurm_program::sight::Seen;
 use azslurm_program::{Session, now, view};
-use azslurm_slurm::{Node, SlurmError};
+use azslurm_slurm::{Node, SlurmError, Started};
 use serde::{Deserialize, Serialize};
+
+use crate::takeover;
 
 /// One observation.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ pub struct Observation {
     pub slurm: Result<BTreeMap<NodeName, Node>, String>,
     /// Whether slurmctld has run for long enough to be believed that a node is off.
     pub memory: Memory,
+    /// How many controllers slurmctld's slurm.conf names; 0 if it was not asked.
+    pub controllers: usize,
+    /// How far the ledger is to be believed; a pass finds out when it has a list of Azure's.
+    pub trust: Trust,
 }
 
 /// How long slurmctld has run.
@@ -49,20 +56,23 @@ pub enum Memory {
 /// Within this time after its start slurmctld has asked all nodes and heard of those that are up.
 pub const YOUNG_FOR: Duration = Duration::from_secs(60);
 
-pub(crate) async fn memory_of(session: &Session) -> Memory {
-    match session.slurm.began_at().await {
-        Ok(Some(began)) if now().since(began) >= YOUNG_FOR => Memory::Settled,
-        Ok(began) => {
-            let since = began.map_or_else(|| "a time unknown".to_owned(), |at| at.to_string());
+/// How long slurmctld has run, and how many controllers there are, as far as it says so.
+pub(crate) async fn memory_of(session: &Session) -> (Memory, usize) {
+    match session.slurm.started().await {
+        Ok(Started { at: Some(began), controllers }) if now().since(began) >= YOUNG_FOR => {
+            (Memory::Settled, controllers)
+        }
+        Ok(Started { at, controllers }) => {
+            let since = at.map_or_else(|| "a time unknown".to_owned(), |at| at.to_string());
             tracing::info!(
                 "slurmctld runs since {since}: nothing is deleted yet because it calls \
                 a node powered down"
             );
-            Memory::Young
+            (Memory::Young, controllers)
         }
         Err(error) => {
             tracing::warn!("slurmctld does not say since when it runs: {}", chain_of(&error));
-            Memory::Young
+            (Memory::Young, 0)
         }
     }
 }
@@ -77,17 +87,22 @@ pub async fn observe_again(
     session: &Session,
     before: &Observation,
 ) -> Result<Observation, LedgerError> {
-    look(session, Some(before.memory)).await
+    let mut seen = look(session, Some((before.memory, before.controllers))).await?;
+    seen.trust = before.trust;
+    Ok(seen)
 }
 
-async fn look(session: &Session, memory: Option<Memory>) -> Result<Observation, LedgerError> {
+async fn look(
+    session: &Session,
+    memory: Option<(Memory, usize)>,
+) -> Result<Observation, LedgerError> {
     let mut seen = look_up(session, now())?;
     seen.alive = living(session, &seen.leases);
     seen.slurm = by_name(session.slurm.nodes().await);
-    seen.memory = match (memory, &seen.slurm) {
+    (seen.memory, seen.controllers) = match (memory, &seen.slurm) {
         (Some(memory), _) => memory,
         (None, Ok(_)) => memory_of(session).await,
-        (None, Err(_)) => Memory::Young,
+        (None, Err(_)) => (Memory::Young, 0),
     };
     Ok(seen)
 }
@@ -123,7 +138,8 @@ pub(crate) fn look_up(session: &Session, at: Timestamp) -> Result<Observation, L
     let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, at))?;
     let slurm = Err("it was not asked".to_owned());
     let (alive, memory) = (BTreeSet::new(), Memory::Settled);
-    Ok(Observation { at, attempts, leases, alive, seen, slurm, memory })
+    let (controllers, trust) = (0, takeover::known(&session.ledger)?);
+    Ok(Observation { at, attempts, leases, alive, seen, slurm, memory, controllers, trust })
 }
 
 impl Observation {
@@ -146,9 +162,15 @@ impl Observation {
                 let at = self.at;
                 let of = |node: &Node| view::of_at(node, at);
                 let view = nodes.get(node).map_or(SlurmView::Absent, of);
+                // One that took control read its state from a file, as after a start, and does not
+                // say when.
+                let is_new = match self.trust {
+                    Trust::Settled => false,
+                    Trust::Slept { since } => at.since(since) < YOUNG_FOR,
+                };
                 match self.memory {
-                    Memory::Settled => view,
-                    Memory::Young => view.while_young(),
+                    Memory::Settled if !is_new => view,
+                    Memory::Settled | Memory::Young => view.while_young(),
                 }
             }
         }

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::act;
 use crate::listing::{Listing, Source};
 use crate::observe::Observation;
+use crate::takeover;
 
 /// A VM is no orphan that is deleted before this: whoever makes it, with whatever ledger, has that
 /// long to say so.
@@ -96,6 +97,10 @@ fn decide_one(
     let (mut action, mut reason) = decide_orphan(slurm, lease, seen.standing(&node), sight);
     if attempt.is_none() {
         (action, reason) = (OrphanAction::Leave, OrphanReason::NodeNotInSlurm);
+    }
+    // What the ledger has is older, and so is the ledger: another head node made this one.
+    if reason == OrphanReason::Superseded && !takeover::is_replaced(seen.attempts_of(&node), &vm) {
+        (action, reason) = (OrphanAction::Leave, OrphanReason::WhichVmIsNotKnown);
     }
     let is_ended = seen.attempts_of(&node).iter().any(|attempt| attempt.is.vm == vm);
     if is_ended && action == OrphanAction::Adopt {

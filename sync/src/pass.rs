@@ -27,6 +27,7 @@ use crate::observe::{Observation, observe, observe_again};
 use crate::orphans::{self, Orphan};
 use crate::report::{Calls, Line, Report};
 use crate::sources::LastPass;
+use crate::takeover;
 use crate::unexplained;
 
 /// Attempts that ended this long ago are forgotten, but never a node's newest.
@@ -107,6 +108,7 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
         }
     };
     let mut decided: Vec<Decided> = seen.nodes(session).into_iter().map(decide_one).collect();
+    takeover::spare(seen, &mut decided);
     spare_the_dead(decided.iter_mut().map(|one| (&mut one.node_action, &mut one.node_reason)));
     decided
 }
@@ -119,6 +121,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     let mut listing = listing::list(session).await;
     let mut seen = observe(session).await.map_err(Stop::failed)?;
     listing.judge(seen.attempts.values().flatten());
+    seen.trust = takeover::trust(session, &seen, &listing).map_err(Stop::failed)?;
     if options.dry_run {
         let mut report = foresee(session, &seen, listing.clone());
         report.leftovers = leftovers::take(session, &listing, true).await?;
@@ -126,10 +129,14 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     }
     let known = known(begun, &seen, &listing);
     listing::remember(session, &listing).map_err(Stop::failed)?;
+    takeover::remember(session, seen.trust).map_err(Stop::failed)?;
+    // What is gone first: a node's other VM can be taken for the node's only then.
+    if lost::take(session, &seen, &listing).await? > 0 {
+        seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
+    }
     let found = orphans::decide(session, &seen, &listing);
     let taken = orphans::take(session, (&seen, &found), options.force).await?;
-    let lost = lost::take(session, &seen, &listing).await?;
-    if taken.adopted + taken.doomed + lost > 0 {
+    if taken.adopted + taken.doomed > 0 {
         seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
     }
     let decided = decide(session, &seen);

@@ -82,6 +82,9 @@ struct Circumstances {
     /// Whether slurmctld had run for long enough to be believed.
     #[serde(default)]
     slurm_memory: Memory,
+    /// How many controllers there are.
+    #[serde(default)]
+    controllers: usize,
 }
 
 /// What cannot be recorded or replayed.
@@ -130,6 +133,10 @@ pub async fn record(session: &mut Session, to: &RecordTo) -> Result<Recorded, St
     let alive = holders.into_iter().filter(|holder| session.is_alive(holder));
     let alive = alive.map(ToString::to_string).collect();
     let nodes = session.slurm.nodes_text().await;
+    let (slurm_memory, controllers) = match nodes {
+        Ok(_) => observe::memory_of(session).await,
+        Err(_) => (Memory::Young, 0),
+    };
     let circumstances = Circumstances {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,10 +144,8 @@ pub async fn record(session: &mut Session, to: &RecordTo) -> Result<Recorded, St
         at_text: at.to_string(),
         alive,
         slurm_unknown: nodes.as_ref().err().map(|error| chain_of(error)),
-        slurm_memory: match nodes {
-            Ok(_) => observe::memory_of(session).await,
-            Err(_) => Memory::Young,
-        },
+        slurm_memory,
+        controllers,
     };
     let files = [
         (CONFIG, config_of(&session.config_path)?),
@@ -197,6 +202,7 @@ fn seen_of(
     let mut seen = observe::look_up(session, circumstances.at).map_err(Stop::failed)?;
     seen.alive = circumstances.alive.iter().filter_map(|holder| holder.parse().ok()).collect();
     seen.memory = circumstances.slurm_memory;
+    seen.controllers = circumstances.controllers;
     seen.slurm = match &circumstances.slurm_unknown {
         Some(why) => Err(why.clone()),
         None => observe::by_name(Slurm::nodes_of_text(&read(dir, NODES)?.1)),

@@ -11,6 +11,7 @@ mod cancel;
 mod daemon;
 mod evicted;
 mod gang_killed;
+mod heads;
 mod killed;
 mod node_init;
 mod orphans;

@@ -183,6 +183,8 @@ pub enum AttemptReason {
     DeletionWasNotSent,
     /// Azure has taken the deletion.
     DeletionIsUnfollowed,
+    /// Another head node may have made the node's VM since this ledger's last pass.
+    LedgerHasSlept,
     /// It has ended.
     Ended,
 }
@@ -378,6 +380,9 @@ pub enum NodeReason {
     JobIsCompleting,
     /// A person has set it so.
     PersonDecides,
+    /// Another head node may have acted since this ledger's last pass, and what it did is not all
+    /// known yet.
+    LedgerHasSlept,
     /// Not in slurm.conf.
     NodeNotInSlurm,
 }

@@ -29,6 +29,7 @@ pub mod plan;
 pub mod rhythm;
 pub mod secret;
 pub mod size;
+pub mod takeover;
 pub mod time;
 pub mod vm;
 mod young;

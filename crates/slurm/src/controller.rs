@@ -3,6 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+use azslurm_core::Timestamp;
+
+/// What slurmctld says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// When it was started; `None` if it does not say so. A backup that took control says when it
+    /// was started, and not when it took control (measured with 22.05.8 and 24.11.5).
+    pub at: Option<Timestamp>,
+    /// How many `SlurmctldHost` its slurm.conf names.
+    pub controllers: usize,
+}
+
 /// One line of `scontrol ping`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Controller {

@@ -22,7 +22,7 @@ mod slurm;
 mod update;
 
 pub use conf::{Conf, ConfLine};
-pub use controller::{Controller, SlurmVersion};
+pub use controller::{Controller, SlurmVersion, Started};
 pub use error::SlurmError;
 pub use job::{Job, JobState};
 pub use node::Node;

@@ -5,14 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use azslurm_core::config::Slurm as Config;
-use azslurm_core::{JobId, NodeName, Timestamp, hostlist};
+use azslurm_core::{JobId, NodeName, hostlist};
 use tracing::warn;
 
 use crate::command::{Answer, Scontrol};
 use crate::controller::{controller_of_line, setting_of_line};
 use crate::record::timestamp;
 use crate::update::batches;
-use crate::{Controller, Job, JobSignal, Node, NodeVerb, SlurmError, SlurmVersion, job, node};
+use crate::{
+    Controller, Job, JobSignal, Node, NodeVerb, SlurmError, SlurmVersion, Started, job, node,
+};
 
 /// So many unreadable records are shown in one line of the log.
 const ODD_SHOWN_MAX: usize = 3;
@@ -208,10 +210,12 @@ impl Slurm {
         Ok(self.config().await?.remove(&key.to_ascii_lowercase()).flatten())
     }
 
-    /// When slurmctld was started; `None` if it does not say so.
-    pub async fn began_at(&self) -> Result<Option<Timestamp>, SlurmError> {
-        let text = self.config_value("BOOT_TIME").await?;
-        Ok(text.as_deref().and_then(timestamp))
+    /// Since when slurmctld runs, and how many controllers its slurm.conf names.
+    pub async fn started(&self) -> Result<Started, SlurmError> {
+        let config = self.config().await?;
+        let at = config.get("boot_time").and_then(Option::as_deref).and_then(timestamp);
+        let is_host = |key: &&String| key.starts_with("slurmctldhost[");
+        Ok(Started { at, controllers: config.keys().filter(is_host).count() })
     }
 
     /// All settings of the running slurmctld, keys in lower case.

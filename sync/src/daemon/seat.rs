@@ -18,6 +18,7 @@ use azslurm_slurm::Controller;
 use tokio::time::Instant;
 
 use super::PASS_MAX;
+use crate::takeover;
 
 /// Longer than the longest pass and the longest pause after it, so that a daemon that works never
 /// loses its seat. Only one on another machine, or one that hangs, is waited for so long: that one
@@ -76,6 +77,7 @@ impl Seat {
     pub(super) async fn take(&mut self, session: &mut Session) -> Result<Turn, Stop> {
         if let Some(why) = self.stands_by_for_slurmctld(session).await {
             self.before = Before::StoodBy;
+            takeover::note_standing_by(session).map_err(Stop::failed)?;
             return Ok(Turn::StandBy { why, is_for_a_daemon: false });
         }
         self.show_alive(session)?;
@@ -83,6 +85,10 @@ impl Seat {
             let DaemonRow { holder, host, since, .. } = row;
             let why = format!("the daemon {holder} on {host} acts since {since}");
             return Ok(Turn::StandBy { why, is_for_a_daemon: true });
+        }
+        if self.before == Before::Nothing && self.one_since.is_none() {
+            // While no daemon looked, another head node may have acted.
+            takeover::note_standing_by(session).map_err(Stop::failed)?;
         }
         self.before = Before::Acted;
         Ok(Turn::Act)

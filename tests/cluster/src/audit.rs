@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::cluster::Cluster;
 use crate::emulator::Resource;
+use crate::heads::Head;
 
 /// What azslurm makes, and what Azure makes for it. Networks, groups and images are the operator's.
 const MADE: [&str; 6] = [
@@ -69,13 +70,22 @@ impl Cluster {
         )
     }
 
+    /// From the ledgers of all heads: the earliest time of each name.
     fn times(&self, sql: &str) -> Result<BTreeMap<String, String>> {
-        let path = self.ledger_path();
-        let ledger = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .with_context(|| path.display().to_string())?;
-        let mut statement = ledger.prepare(sql)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut times: BTreeMap<String, String> = BTreeMap::new();
+        for head in if self.spec().has_two_heads { &Head::ALL[..] } else { &[Head::One] } {
+            let path = self.dir().join("state").join(head.ledger());
+            let ledger = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+                .with_context(|| path.display().to_string())?;
+            let mut statement = ledger.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            for row in rows {
+                let (name, at): (String, String) = row?;
+                let earliest = times.get(&name).map_or(&at, |other| other.min(&at)).clone();
+                times.insert(name, earliest);
+            }
+        }
+        Ok(times)
     }
 }
 

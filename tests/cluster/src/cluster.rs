@@ -1,5 +1,6 @@
 //! A running cluster: starting it, its daemons, and its end.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,6 +17,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::daemon::{Daemon, Guardian};
 use crate::emulator::EmulatorClient;
 use crate::gate::Gate;
+use crate::heads::Head;
 use crate::install::{self, PATH};
 use crate::interrupt::interrupted;
 use crate::ports::{self, Ports};
@@ -30,7 +32,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// The daemon of ours.
 const SYNC: &str = "azslurm-sync";
 /// What the guardian has killed is gone by then.
-const REAP_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const REAP_LIMIT: Duration = Duration::from_secs(5);
 const START_POLL: Duration = Duration::from_millis(50);
 
 /// A running cluster. When it is dropped, all its processes end and its directory goes; the logs of
@@ -57,6 +59,8 @@ struct Daemons {
     emulator: Option<Daemon>,
     slurmctld: Option<Daemon>,
     azslurm_sync: Option<Daemon>,
+    /// Of clusters with two heads: `slurmctld-head1` …
+    named: BTreeMap<String, Daemon>,
 }
 
 impl Cluster {
@@ -89,7 +93,15 @@ impl Cluster {
         if spec.rendered.is_some() {
             cluster.render()?;
         }
-        cluster.start_slurmctld()?;
+        if spec.has_two_heads {
+            cluster.write_heads()?;
+            cluster.start_head(Head::One)?;
+            cluster.wait_until_up(Head::One)?;
+            cluster.start_head(Head::Two)?;
+            cluster.wait_until_up(Head::Two)?;
+        } else {
+            cluster.start_slurmctld()?;
+        }
         Ok(cluster)
     }
 
@@ -182,10 +194,31 @@ impl Cluster {
         command.arg("-D").arg("-f").arg(self.slurm_conf());
         let slurmctld = Daemon::start("slurmctld", &self.dir, &mut command)?;
         self.daemons().slurmctld = Some(slurmctld);
+        self.wait_for_ping("is UP")
+    }
+
+    /// Waits until the slurmctld of a head answers, as the active one or in stand-by.
+    pub fn wait_until_up(&self, head: Head) -> Result<()> {
+        self.wait_for_ping(&format!("at {} is UP", head.name()))
+    }
+
+    fn wait_for_ping(&self, words: &str) -> Result<()> {
         self.wait_until_ready("slurmctld", || {
             let output = self.command(Path::new("scontrol")).arg("ping").output()?;
-            Ok(String::from_utf8_lossy(&output.stdout).contains("is UP"))
+            Ok(String::from_utf8_lossy(&output.stdout).contains(words))
         })
+    }
+
+    pub(crate) fn keep_named(&self, name: String, daemon: Daemon) {
+        self.daemons().named.insert(name, daemon);
+    }
+
+    pub(crate) fn forget(&self, name: &str) -> Option<Daemon> {
+        self.daemons().named.remove(name)
+    }
+
+    pub(crate) fn end_named(&self, name: &str) -> Result<()> {
+        self.forget(name).map_or(Ok(()), |mut daemon| daemon.stop(STOP_LIMIT))
     }
 
     /// Ends slurmctld and starts it again.
@@ -221,7 +254,12 @@ impl Cluster {
     /// An error if a daemon has ended that nobody has stopped.
     pub(crate) fn check_daemons(&self) -> Result<()> {
         let mut daemons = self.daemons();
-        let Daemons { munged, emulator, slurmctld, azslurm_sync } = &mut *daemons;
+        let Daemons { munged, emulator, slurmctld, azslurm_sync, named } = &mut *daemons;
+        for (name, daemon) in named.iter_mut() {
+            if let Some(status) = daemon.ended() {
+                bail!("{name} has ended with {status}: {}", self.log_tail(name));
+            }
+        }
         let all = [
             ("munged", munged),
             ("emulator", emulator),
@@ -411,11 +449,11 @@ impl Cluster {
         let mut guardian = self.guardian.lock().map_err(|_| anyhow!("the guardian is lost"))?;
         let finished = guardian.finish(has_passed);
         let mut daemons = self.daemons();
-        let Daemons { munged, emulator, slurmctld, azslurm_sync } = &mut *daemons;
-        for daemon in [munged, emulator, slurmctld, azslurm_sync] {
-            if let Some(mut daemon) = daemon.take() {
-                daemon.reap(REAP_LIMIT);
-            }
+        let Daemons { munged, emulator, slurmctld, azslurm_sync, named } = &mut *daemons;
+        let single = [munged, emulator, slurmctld, azslurm_sync].map(Option::take);
+        let named = std::mem::take(named);
+        for mut daemon in single.into_iter().flatten().chain(named.into_values()) {
+            daemon.reap(REAP_LIMIT);
         }
         finished
     }

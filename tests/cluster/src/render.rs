@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::emulator::Endpoints;
+use crate::heads::Head;
 use crate::spec::ClusterSpec;
 
 /// The subscription that the emulator has without being told.
@@ -64,8 +65,18 @@ pub(crate) fn slurm_conf(spec: &ClusterSpec, machine: &Machine<'_>) -> String {
         return with_includes(&text, &spec.extra_conf);
     }
     let topology = spec.block_nodes.map(|_| "TopologyPlugin=topology/tree".to_owned());
-    let extra: Vec<String> = spec.extra_conf.iter().cloned().chain(topology).collect();
+    let heads = if spec.has_two_heads { heads(machine.version) } else { Vec::new() };
+    let extra: Vec<String> = spec.extra_conf.iter().cloned().chain(topology).chain(heads).collect();
     with_extra(&text, &extra)
+}
+
+/// Two controllers on one port: each listens on its own address only.
+fn heads(version: (u32, u32)) -> Vec<String> {
+    let old = if version < (23, 11) { "NoAddrCache," } else { "" };
+    let host = |head: Head| format!("SlurmctldHost={}({})", head.name(), head.address());
+    let mut lines: Vec<String> = Head::ALL.into_iter().map(host).collect();
+    lines.push(format!("CommunicationParameters={old}NoCtldInAddrAny"));
+    lines
 }
 
 /// Replaces every `@key@`.

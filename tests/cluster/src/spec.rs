@@ -61,6 +61,9 @@ pub struct ClusterSpec {
     /// Whether a VM boots with its user data, as a machine of its own (`texts/vm.sh`), instead of
     /// only starting slurmd. slurmctld hands out its configuration then.
     pub boots_user_data: bool,
+    /// Whether there are two head nodes, a primary and a backup. Then [`crate::Head`]'s verbs are
+    /// for them, and not those for the one slurmctld and the one daemon.
+    pub has_two_heads: bool,
     /// Who acts on slurmctld's wishes.
     pub programs: Programs,
 }
@@ -116,6 +119,7 @@ impl Default for ClusterSpec {
             checks_infiniband: false,
             rendered: None,
             boots_user_data: false,
+            has_two_heads: false,
             programs: Programs::Azslurm,
         }
     }

@@ -14,7 +14,8 @@ read -r verdict
 # its jobs. slurmstepd writes its title over its environment; it lives in our spool directory.
 ours() {
 	{
-		grep -lszxF -e "SLURM_CONF=$conf" -e "AZSLURM_CLUSTER=$dir" /proc/[0-9]*/environ
+		grep -lszxF -e "SLURM_CONF=$conf" -e "AZSLURM_CLUSTER=$dir" -e "SLURM_CONF=$dir/etc/head1/slurm.conf" \
+			-e "SLURM_CONF=$dir/etc/head2/slurm.conf" /proc/[0-9]*/environ
 		find /proc/[0-9]* -maxdepth 1 -name cwd -lname "$dir/*" | while read -r link; do
 			read -r name < "${link%/cwd}/comm" && case $name in slurm*) echo "$link" ;; esac
 		done
@@ -35,6 +36,6 @@ if [ "$verdict" != passed ]; then
 	rm -rf "$keep"
 	mkdir -p "$keep"
 	cp -r "$dir/log" "$dir/etc" "$dir/home" "$keep/"
-	cp "$dir"/state/ledger.db* "$keep/" 2>/dev/null
+	cp "$dir"/state/ledger*.db* "$keep/" 2>/dev/null
 fi
 rm -rf "$dir"
