@@ -101,6 +101,7 @@ fn ten_thousand_rendered_nodes_are_as_the_config_says_and_no_job_spans_two_block
         count += 1;
     }
     check(&cluster, &format!("{count} nodes"), count == 10_000)?;
+    checked(&cluster)?;
     no_job_spans_two_blocks(&cluster)?;
     end(&cluster)
 }
@@ -154,6 +155,41 @@ fn no_job_spans_two_blocks_by_topology_block_where_slurm_has_it() -> Result<()> 
     })?;
     no_job_spans_two_blocks(&cluster)?;
     end(&cluster)
+}
+
+/// What `azslurm-conf check` warns of here and is so: a cluster of tests is in a hurry, on one
+/// machine, and as root.
+const OF_TESTS: [&str; 11] = [
+    "http://127.0.0.1",
+    "resume_timeout_seconds is 60",
+    "5 tries of 60 s",
+    "nodes are deleted after",
+    "suspend_timeout_seconds is 10",
+    "no nodeset uses site north",
+    "ResumeTimeout is 60 s",
+    "SuspendTimeout is 10 s",
+    "config_overrides",
+    "SlurmUser is root",
+    // All nodes are on one machine, with an address and a port for each.
+    "hb-[001-008] have a NodeAddr",
+];
+
+/// A check of a real slurmctld with rendered nodes finds nothing in what is rendered.
+fn checked(cluster: &Cluster) -> Result<()> {
+    let output = cluster.run_program("azslurm-conf", &["check", "--json"])?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    check(cluster, &format!("no error: {report:#}"), output.status.code() == Some(0))?;
+    let findings = report["findings"].as_array().into_iter().flatten();
+    let is_strange = |one: &&serde_json::Value| {
+        let text = one["text"].as_str().unwrap_or_default();
+        // What the emulator's subnet has room for is told by a story of its own.
+        one["level"] != "note"
+            && one["check"] != "azure"
+            && !OF_TESTS.iter().any(|usual| text.starts_with(usual))
+    };
+    let strange: Vec<&serde_json::Value> = findings.filter(is_strange).collect();
+    check(cluster, &format!("{strange:#?}"), strange.is_empty())?;
+    check(cluster, &format!("{report:#}"), report["not_checked"] == serde_json::json!([]))
 }
 
 /// Where the VMs that were made since are.

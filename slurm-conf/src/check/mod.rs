@@ -15,13 +15,11 @@ use azslurm_core::hostlist::fold_set;
 use azslurm_core::{NodesetName, SiteName};
 use azslurm_program::check::{Finding, Level};
 use azslurm_program::config_file::{self, ConfigFileError, Loaded};
-use azslurm_program::exit;
-use azslurm_slurm::Conf;
+use azslurm_program::{exit, now};
 use serde_json::{Value, json};
 
 use self::scene::Scene;
 use self::seen::Seen;
-use crate::make;
 use crate::sizes;
 
 /// What is asked, and not read from files.
@@ -46,11 +44,11 @@ pub async fn check(flag: Option<&Path>, is_offline: bool) -> Report {
     if let Ok(loaded) = &report.loaded {
         let seen = look::look(loaded, is_offline).await;
         report.findings = findings(&loaded.config, &seen);
+        report.findings.extend(match is_offline {
+            true => azure::offline(&loaded.config, (&seen.path, &seen.text), &seen.sizes, now()),
+            false => azure::run(loaded, seen.conf.as_ref().ok()).await,
+        });
         report.not_checked.extend(not_known(&loaded.config, &seen));
-        if !is_offline {
-            let conf = Conf::read(&make::slurm_conf_path(&loaded.config)).ok();
-            report.findings.extend(azure::run(loaded, conf.as_ref()).await);
-        }
     }
     report
 }

@@ -9,6 +9,7 @@ use azslurm_conf::check::scene::Scene;
 use azslurm_conf::check::seen::{Accounts, Missing, PathSeen, Running, Seen, Step};
 use azslurm_conf::check::{self, look, slurm};
 use azslurm_conf::render::{self, Around};
+use azslurm_core::Timestamp;
 use azslurm_core::config::{self, Config};
 use azslurm_program::check::Finding;
 use azslurm_program::check::disk::Disk;
@@ -25,6 +26,8 @@ pub const CONF: &str = "/etc/slurm/slurm.conf";
 pub const TOPOLOGY: &str = "/etc/slurm/topology.conf";
 pub const STATE: &str = "/shared/slurm/state";
 pub const MUNGE_KEY: &str = "/etc/munge/munge.key";
+/// A day on which none of the sizes is retired.
+const TODAY: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 /// SlurmUser.
 pub const SLURM: u32 = 64030;
 
@@ -213,7 +216,8 @@ impl Good {
             };
             line.names.iter().map(|node| format!("NodeName={node} State={state}\n")).collect()
         };
-        let nodes: String = lines.iter().map(line).collect();
+        // Names that are kept ready are not shown.
+        let nodes: String = lines.iter().filter(|line| !line.is_future()).map(line).collect();
         Running::Answered {
             settings: Settings::of_conf(conf).with_version(self.version),
             nodes: Slurm::nodes_of_text(&nodes).expect("nodes"),
@@ -244,7 +248,9 @@ impl Good {
     }
 
     pub fn findings(&self) -> Vec<Finding> {
-        check::findings(&self.config(), &self.seen())
+        let (config, seen) = (self.config(), self.seen());
+        let of_sizes = check::azure::offline(&config, (&seen.path, &seen.text), &seen.sizes, TODAY);
+        check::findings(&config, &seen).into_iter().chain(of_sizes).collect()
     }
 
     /// `file:line` of the first line that begins with these words; the file alone without any.

@@ -37,8 +37,9 @@ mistakes! {
     nodes_without_a_feature: Warning, "hb-[01-64] lack the features infiniband",
         (NODES, "NodeName=hb"), |good| good.replace(NODES, ",infiniband", "");
     nodes_with_a_fixed_address: Warning, "gpu-[1-2] have a NodeAddr in slurm.conf",
-        (NODES, "NodeName=gpu"),
-        |good| good.replace(NODES, "Weight=40 State=CLOUD", "NodeAddr=10.0.0.[8-9] State=CLOUD");
+        (NODES, "NodeName=gpu"), |good| {
+            good.replace_first(NODES, " State=CLOUD", " NodeAddr=10.0.0.[8-9] State=CLOUD");
+        };
     nodes_that_are_defined_twice: Error, "hb-[03-04] are defined at /etc/slurm/azslurm-nodes.conf:",
         (CONF, "NodeName=hb-[03-04]"), |good| {
             let line = "NodeName=hb-[03-04] CPUs=120 RealMemory=440000 State=CLOUD \

@@ -27,8 +27,9 @@ use std::fs;
 use std::path::Path;
 
 use azslurm_core::config::{Config, Nodeset, Site, line_of};
+use azslurm_core::size::Sizes;
 use azslurm_core::{NodesetName, SiteName, Timestamp};
-use azslurm_program::check::Finding;
+use azslurm_program::check::{Finding, Pitfall};
 use azslurm_program::{Loaded, now};
 use azslurm_slurm::Conf;
 
@@ -141,13 +142,34 @@ fn first_port(text: &str) -> Option<u16> {
 
 /// All findings. Sizes, images and quotas are judged where they are known.
 pub fn check(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
-    let mut findings = account::check(ground, seen);
-    findings.extend(network::check(ground, seen));
-    findings.extend(size::check(ground, seen));
+    let of = |findings: Vec<Finding>, pitfall| {
+        findings.into_iter().map(move |finding| finding.of(pitfall)).collect::<Vec<Finding>>()
+    };
+    let mut findings = of(account::check(ground, seen), Pitfall::Security);
+    findings.extend(of(network::check(ground, seen), Pitfall::Network));
+    findings.extend(of(size::check(ground, seen), Pitfall::InstanceTypes));
     findings.extend(image::check(ground, seen));
-    findings.extend(quota::check(ground, seen));
-    findings.extend(cost::check(ground, seen));
+    findings.extend(of(quota::check(ground, seen), Pitfall::Autoscaling));
+    findings.extend(of(cost::check(ground, seen), Pitfall::Cost));
     findings
+}
+
+/// What can be said of sizes that are known from before, without asking Azure.
+pub fn offline(
+    config: &Config,
+    file: (&Path, &str),
+    sizes: &Sizes,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let mut seen = AzureSeen::default();
+    for (name, site) in &config.sites {
+        let here = config.nodesets.values().filter(|nodeset| nodeset.open_sites().contains(name));
+        let known = here.map(|nodeset| sizes.get(&site.region, &nodeset.sku).cloned());
+        // Of a size that nobody has asked for nothing can be said, not even that it is not sold.
+        let sizes = known.collect::<Option<Vec<_>>>().ok_or(Unseen::NotAsked);
+        seen.sites.insert(name.clone(), SiteSeen { sizes, ..SiteSeen::default() });
+    }
+    check(&Ground::new(config, file, now), &seen)
 }
 
 /// A finding for what could not be learned. `action`: what it takes to read it.

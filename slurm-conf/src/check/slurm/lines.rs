@@ -29,6 +29,11 @@ impl Line<'_> {
         self.values.iter().map(|(key, value)| (key.as_str(), *value))
     }
 
+    /// Whether its nodes are names that are kept ready, and no nodes yet.
+    pub fn is_future(&self) -> bool {
+        self.get("State").is_some_and(|state| state.eq_ignore_ascii_case("FUTURE"))
+    }
+
     /// A number of it.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.get(key)?.parse().ok()

@@ -229,11 +229,13 @@ fn roots(
 /// Nodes that are not InfiniBand blocks, ours and those of others.
 fn of_others(conf: &Conf, leaves: &Leaves, (plugin, topology): (&str, &Conf)) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let defined: BTreeSet<NodeName> =
-        lines::lines(conf, "NodeName").into_iter().flat_map(|line| line.names).collect();
+    let lines = lines::lines(conf, "NodeName");
+    let defined: BTreeSet<&NodeName> = lines.iter().flat_map(|line| &line.names).collect();
     let at = Some(topology.path.display().to_string());
-    let in_none: Vec<&NodeName> =
-        defined.iter().filter(|node| !leaves.of.contains_key(node)).collect();
+    // A name that is kept ready has no place yet.
+    let present = lines.iter().filter(|line| !line.is_future()).flat_map(|line| &line.names);
+    let in_none: BTreeSet<&NodeName> =
+        present.filter(|node| !leaves.of.contains_key(node)).collect();
     // Slurm warns and goes on; with topology/block single nodes outside of blocks are usual.
     if plugin == "topology/tree" && !in_none.is_empty() {
         let said = format!("{} are in no switch", fold_set(in_none));
