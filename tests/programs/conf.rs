@@ -62,6 +62,15 @@ fn findings(bench: &Bench) -> Vec<String> {
     of_azure.map(line).collect()
 }
 
+/// What a check found of anything else, with these words in it.
+fn others(bench: &Bench, word: &str) -> Vec<String> {
+    let output = bench.run_conf(&["check", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let texts = report["findings"].as_array().unwrap().iter().filter(|one| one["check"] != "azure");
+    let texts = texts.map(|one| one["text"].as_str().unwrap().to_owned());
+    texts.filter(|text| text.contains(word)).collect()
+}
+
 /// Exactly one finding, with these words.
 fn one(bench: &Bench, words: &[&str]) {
     let findings = findings(bench);
@@ -254,6 +263,18 @@ fn a_check_offline_asks_nothing_and_one_without_azure_ends_with_one_finding() {
     let prices = format!("prices = \"{}\"", bench.emulator.endpoints().arm_http);
     bench.write_config(&good.replace(&prices, "prices = \"http://127.0.0.1:1\""));
     one(&bench, &["note prices are not known"]);
+}
+
+#[test]
+fn what_the_config_says_of_a_size_is_judged_by_what_azure_says_now() {
+    let bench = bench();
+    assert_eq!(others(&bench, "cpus of n"), Vec::<String>::new());
+    let good = fs::read_to_string(bench.config_path()).unwrap();
+    bench.write_config(&good.replace("[nodeset.n]\n", "[nodeset.n]\ncpus = 8\n"));
+    assert_eq!(others(&bench, "cpus of n").len(), 1);
+    assert_eq!(findings(&bench), Vec::<String>::new(), "and is told once");
+    let kept = bench.dir.path().join("azslurm-sizes.json");
+    assert!(!kept.exists(), "a check writes nothing");
 }
 
 #[test]

@@ -93,6 +93,17 @@ impl Sizes {
         sizes.insert(size.name.clone(), size);
     }
 
+    /// Takes over what others know, in place of what was known of the same.
+    pub fn extend(&mut self, others: Sizes) {
+        for (region, sizes) in others.0 {
+            let known = self.0.entry(region).or_default();
+            for (name, size) in sizes {
+                known.retain(|known, _| !known.eq_ignore_ascii_case(&name));
+                known.insert(name, size);
+            }
+        }
+    }
+
     /// What is known of a size in a region.
     pub fn get(&self, region: &Region, sku: &Sku) -> Option<&Size> {
         let sizes = self.0.get(region.as_str())?;
@@ -155,7 +166,12 @@ mod tests {
         let again = Size { name: "standard_x".into(), ..size("b", 2, 1) };
         sizes.insert(&west, again);
         assert_eq!(sizes.get(&west, &Sku::new("STANDARD_X").unwrap()).unwrap().family, "b");
-        assert_eq!(sizes.all_mut().count(), 1);
+        let mut others = Sizes::default();
+        others.insert(&west, Size { name: "STANDARD_X".into(), ..size("c", 3, 1) });
+        others.insert(&west, Size { name: "Standard_Y".into(), ..size("d", 4, 1) });
+        sizes.extend(others);
+        assert_eq!(sizes.get(&west, &Sku::new("standard_x").unwrap()).unwrap().family, "c");
+        assert_eq!(sizes.all_mut().count(), 2);
         assert!(sizes.get(&Region::new("north").unwrap(), &Sku::new("x").unwrap()).is_none());
         let text = serde_json::to_string(&sizes).unwrap();
         assert_eq!(serde_json::from_str::<Sizes>(&text).unwrap(), sizes);

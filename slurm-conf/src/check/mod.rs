@@ -42,12 +42,18 @@ pub async fn check(flag: Option<&Path>, is_offline: bool) -> Report {
         report.not_checked.extend(ASKED);
     }
     if let Ok(loaded) = &report.loaded {
-        let seen = look::look(loaded, is_offline).await;
-        report.findings = findings(&loaded.config, &seen);
-        report.findings.extend(match is_offline {
+        let mut seen = look::look(loaded, is_offline).await;
+        let of_azure = match is_offline {
             true => azure::offline(&loaded.config, (&seen.path, &seen.text), &seen.sizes, now()),
-            false => azure::run(loaded, seen.conf.as_ref().ok()).await,
-        });
+            false => {
+                let azure = azure::look(&loaded.config).await;
+                // Newer than what is kept; what Azure did not tell stays as it was kept.
+                seen.sizes.extend(azure.sizes(&loaded.config));
+                azure::judge(&loaded.config, &seen, &azure)
+            }
+        };
+        report.findings = findings(&loaded.config, &seen);
+        report.findings.extend(of_azure);
         report.not_checked.extend(not_known(&loaded.config, &seen));
     }
     report

@@ -3,7 +3,7 @@
 
 use azslurm_core::config::Priority;
 use azslurm_core::size::Size;
-use azslurm_program::check::Finding;
+use azslurm_program::check::{Finding, Pitfall};
 
 use super::{AzureSeen, CHECK, Ground, Use};
 
@@ -53,7 +53,8 @@ fn spot(ground: &Ground<'_>, one: Use<'_>, size: &Size) -> Option<Finding> {
             format!("{}: Spot costs {now:.4} USD an hour, and max_price is {ours}", one.words());
         let fix = "a higher max_price, or none: VMs are then never taken for their price";
         let why = "Azure answers SpotPriceGreaterThanProvidedMaxPrice to every VM";
-        return Some(Finding::error(CHECK, text, fix).because(why).at(at));
+        let finding = Finding::error(CHECK, text, fix).because(why);
+        return Some(finding.at(at).of(Pitfall::Preemption));
     }
     (ours < now * MARGIN).then(|| {
         let text = format!(
@@ -62,6 +63,6 @@ fn spot(ground: &Ground<'_>, one: Use<'_>, size: &Size) -> Option<Finding> {
         );
         let fix = "a higher max_price, or none: VMs are then never taken for their price";
         let why = "when the price passes it all VMs are taken at once, and none is made";
-        Finding::warning(CHECK, text, fix).because(why).at(at)
+        Finding::warning(CHECK, text, fix).because(why).at(at).of(Pitfall::Preemption)
     })
 }

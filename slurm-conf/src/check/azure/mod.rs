@@ -23,15 +23,13 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::path::Path;
 
 use azslurm_core::config::{Config, Nodeset, Site, line_of};
 use azslurm_core::size::Sizes;
 use azslurm_core::{NodesetName, SiteName, Timestamp};
 use azslurm_program::check::{Finding, Pitfall};
-use azslurm_program::{Loaded, now};
-use azslurm_slurm::Conf;
+use azslurm_program::now;
 
 pub use look::look;
 pub use seen::{AzureSeen, Door, Seen, SiteSeen, Unseen};
@@ -121,18 +119,16 @@ impl Use<'_> {
     }
 }
 
-/// Looks at Azure for a config that was loaded, and judges it. `conf`: slurm.conf, if it is there.
-pub async fn run(loaded: &Loaded, conf: Option<&Conf>) -> Vec<Finding> {
-    // It was read a moment ago; without its text findings only lack their lines.
-    let text = fs::read_to_string(&loaded.path).unwrap_or_default();
-    let mut ground = Ground::new(&loaded.config, (&loaded.path, &text), now());
-    if let Some(conf) = conf {
+/// Judges what was seen of Azure. `here`: the config's text, and slurm.conf with its ports.
+pub fn judge(config: &Config, here: &super::seen::Seen, azure: &AzureSeen) -> Vec<Finding> {
+    let mut ground = Ground::new(config, (&here.path, &here.text), now());
+    if let Ok(conf) = &here.conf {
         let port = |key| conf.last(key).and_then(|line| first_port(&line.value));
         let (slurmctld, slurmd) = ground.ports;
         ground.ports =
             (port("SlurmctldPort").unwrap_or(slurmctld), port("SlurmdPort").unwrap_or(slurmd));
     }
-    check(&ground, &look(&loaded.config).await)
+    check(&ground, azure)
 }
 
 /// `6817`, or the first of `6817-6820`.
@@ -142,16 +138,20 @@ fn first_port(text: &str) -> Option<u16> {
 
 /// All findings. Sizes, images and quotas are judged where they are known.
 pub fn check(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
-    let of = |findings: Vec<Finding>, pitfall| {
-        findings.into_iter().map(move |finding| finding.of(pitfall)).collect::<Vec<Finding>>()
+    let areas = [
+        (account::check(ground, seen), Pitfall::Security),
+        (network::check(ground, seen), Pitfall::Network),
+        (size::check(ground, seen), Pitfall::InstanceTypes),
+        (image::check(ground, seen), Pitfall::StartUpTime),
+        (quota::check(ground, seen), Pitfall::Autoscaling),
+        (cost::check(ground, seen), Pitfall::Cost),
+    ];
+    let of = |(findings, pitfall): (Vec<Finding>, Pitfall)| {
+        findings
+            .into_iter()
+            .map(move |finding| Finding { pitfall: finding.pitfall.or(Some(pitfall)), ..finding })
     };
-    let mut findings = of(account::check(ground, seen), Pitfall::Security);
-    findings.extend(of(network::check(ground, seen), Pitfall::Network));
-    findings.extend(of(size::check(ground, seen), Pitfall::InstanceTypes));
-    findings.extend(image::check(ground, seen));
-    findings.extend(of(quota::check(ground, seen), Pitfall::Autoscaling));
-    findings.extend(of(cost::check(ground, seen), Pitfall::Cost));
-    findings
+    areas.into_iter().flat_map(of).collect()
 }
 
 /// What can be said of sizes that are known from before, without asking Azure.

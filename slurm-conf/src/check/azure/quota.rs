@@ -39,7 +39,6 @@ pub(super) fn check(ground: &Ground<'_>, seen: &AzureSeen) -> Vec<Finding> {
     let mut grounds: BTreeMap<(String, &str, String), Vec<Take<'_>>> = BTreeMap::new();
     for one in ground.uses() {
         let Some(size) = seen.size(one.site, &one.nodeset.sku).flatten() else { continue };
-        findings.extend(caps(ground, one, size));
         for take in takes(one, size, ours(seen, one)) {
             let subscription = one.place.subscription.to_ascii_lowercase();
             let key = (subscription, one.place.region.as_str(), take.quota.clone());
@@ -196,27 +195,4 @@ fn cap_beyond(
             .because("the plan counts on cores that Azure will refuse")
             .at(ground.at_site(site, "cores_max")),
     )
-}
-
-/// Caps of our own that not even one block fits into.
-fn caps(ground: &Ground<'_>, one: Use<'_>, size: &Size) -> Vec<Finding> {
-    let cores = one.unit() * u64::from(size.vcpus);
-    let what = match one.unit() {
-        1 => "one node".to_owned(),
-        nodes => format!("one block ({nodes} nodes)"),
-    };
-    let too_small = |cap: Option<u64>| cap.filter(|cap| *cap < cores);
-    let say = |whose: String, cap: u64, at: Option<String>| {
-        let text =
-            format!("{}: {what} has {cores} cores, and cores_max of {whose} is {cap}", one.words());
-        Finding::error(CHECK, text, format!("cores_max = {cores} or more, or smaller nodes"))
-            .because("azslurm asks for no VM that would exceed it: the nodes never come up")
-            .at(at)
-    };
-    let of_site = too_small(one.place.cores_max)
-        .map(|cap| say(format!("site {}", one.site), cap, ground.at_site(one.site, "cores_max")));
-    let of_set = too_small(one.nodeset.cores_max).map(|cap| {
-        say(format!("nodeset {}", one.name), cap, ground.at_nodeset(one.name, "cores_max"))
-    });
-    of_site.into_iter().chain(of_set).collect()
 }

@@ -2,13 +2,11 @@
 
 use azslurm_core::config::{CloudName, EphemeralPlacement, Interconnect};
 use azslurm_core::size::Size;
-use azslurm_program::check::Finding;
+use azslurm_program::check::{Finding, Pitfall};
 
 use super::{AzureSeen, CHECK, Ground, Use, retire, unseen};
 
 const MIB_PER_GIB: u64 = 1024;
-/// What the kernel and the hypervisor keep of a VM's memory at least, in percent.
-const MEMORY_KEPT_PERCENT: u64 = 2;
 /// What our node agent and slurmd's usual packages are built for.
 const OUR_ARCHITECTURE: &str = "x64";
 
@@ -42,6 +40,7 @@ fn without_spot(ground: &Ground<'_>) -> Vec<Finding> {
         Finding::error(CHECK, text, "priority = \"regular\"")
             .because("Azure refuses every VM of it")
             .at(ground.at_nodeset(name, "priority"))
+            .of(Pitfall::Preemption)
     })
     .collect()
 }
@@ -113,8 +112,10 @@ fn of_size(ground: &Ground<'_>, one: Use<'_>, size: &Size, seen: &AzureSeen) -> 
     findings.extend(spot(one, size).map(|finding| finding.at(at("priority"))));
     findings.extend(card(one, size).map(|finding| finding.at(at("accelerated_networking"))));
     findings.extend(architecture(one, size).map(|finding| finding.at(at("sku"))));
-    findings.extend(ephemeral(one, size, seen).map(|finding| finding.at(at("os_disk.ephemeral"))));
-    findings.extend(line(ground, one, size));
+    findings.extend(
+        ephemeral(one, size, seen)
+            .map(|finding| finding.at(at("os_disk.ephemeral")).of(Pitfall::Storage)),
+    );
     findings
 }
 
@@ -168,24 +169,15 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
+/// InfiniBand that is there and not used is a matter of the config alone.
 fn interconnect(one: Use<'_>, size: &Size) -> Option<Finding> {
-    match (one.nodeset.interconnect, size.is_rdma) {
-        (Interconnect::Infiniband, false) => {
-            let text = format!("{} has no InfiniBand", one.words());
-            let fix = "choose an HB, HC, HX or ND size with r in its name, or interconnect = \
-                       \"none\"";
-            let why = "its nodes would be tied into blocks of one availability set for nothing";
-            Some(Finding::error(CHECK, text, fix).because(why))
-        }
-        (Interconnect::None, true) if one.nodeset.nodes.len() > 1 && !one.nodeset.is_spot() => {
-            let text = format!("{} has InfiniBand, and the nodeset does not use it", one.words());
-            let fix = "interconnect = \"infiniband\" if jobs of several nodes run on it";
-            let why = "VMs that are not in one availability set cannot talk over InfiniBand: MPI \
-                       falls back to Ethernet or fails";
-            Some(Finding::note(CHECK, text, fix).because(why))
-        }
-        (Interconnect::Infiniband, true) | (Interconnect::None, _) => None,
-    }
+    let wants = one.nodeset.interconnect == Interconnect::Infiniband;
+    (wants && !size.is_rdma).then(|| {
+        let text = format!("{} has no InfiniBand", one.words());
+        let fix = "choose an HB, HC, HX or ND size with r in its name, or interconnect = \"none\"";
+        Finding::error(CHECK, text, fix)
+            .because("its nodes would be tied into blocks of one availability set for nothing")
+    })
 }
 
 fn spot(one: Use<'_>, size: &Size) -> Option<Finding> {
@@ -193,6 +185,7 @@ fn spot(one: Use<'_>, size: &Size) -> Option<Finding> {
         let text = format!("{} is not sold as Spot", one.words());
         Finding::error(CHECK, text, "priority = \"regular\", or another size")
             .because("Azure answers AzureSpotIsNotSupportedForThisVMSize to every VM")
+            .of(Pitfall::Preemption)
     })
 }
 
@@ -246,63 +239,4 @@ fn ephemeral(one: Use<'_>, size: &Size, seen: &AzureSeen) -> Option<Finding> {
         let fix = "a smaller size_gb or image, a larger VM size, or a managed OS disk";
         Finding::error(CHECK, text, fix).because("Azure refuses every VM")
     })
-}
-
-/// What the node line says by the person's word, against the size: Slurm drains a node that has
-/// less.
-fn line(ground: &Ground<'_>, one: Use<'_>, size: &Size) -> Vec<Finding> {
-    let line = &one.nodeset.line;
-    let mut findings = Vec::new();
-    if let Some(cpus) = line.cpus.filter(|cpus| *cpus > size.vcpus_available) {
-        let has = size.vcpus_available;
-        let text = format!("{} has {has} CPUs, and cpus is {cpus}", one.words());
-        let fix = format!("cpus = {has}, or remove it");
-        findings.push(Finding::error(CHECK, text, fix).at(ground.at_nodeset(one.name, "cpus")));
-    }
-    let usable = size.memory_mb - size.memory_mb * MEMORY_KEPT_PERCENT / 100;
-    if let Some(wanted) = line.real_memory_mb.filter(|wanted| *wanted > usable) {
-        let text = format!(
-            "{} has {} MB, of which the guest sees some percent less, and real_memory_mb is \
-             {wanted}",
-            one.words(),
-            size.memory_mb
-        );
-        let fix = "remove real_memory_mb, or say what `slurmd -C` prints on such a VM, less a \
-                   margin";
-        let make = if wanted > size.memory_mb { Finding::error } else { Finding::warning };
-        findings.push(make(CHECK, text, fix).at(ground.at_nodeset(one.name, "real_memory_mb")));
-    }
-    let gpus: u32 = line.gres.iter().filter_map(|gres| gpus_of(gres)).sum();
-    if gpus > size.gpus {
-        let text = format!("{} has {} GPUs, and gres names {gpus}", one.words(), size.gpus);
-        let fix = "correct gres, or remove it: the size's GPUs are taken then";
-        findings.push(Finding::error(CHECK, text, fix).at(ground.at_nodeset(one.name, "gres")));
-    }
-    let why = "Slurm drains a node that reports less than its line says, with every boot";
-    findings.into_iter().map(|finding| finding.because(why)).collect()
-}
-
-/// `gpu:8`, `gpu:h100:8`, `gpu`.
-fn gpus_of(gres: &str) -> Option<u32> {
-    let mut parts = gres.split('(').next()?.split(':');
-    parts.next().filter(|name| name.eq_ignore_ascii_case("gpu"))?;
-    parts.next_back().map_or(Some(1), |count| count.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gpus_of_a_gres_are_counted() {
-        for (gres, expected) in [
-            ("gpu:8", Some(8)),
-            ("gpu:h100:4", Some(4)),
-            ("GPU:2(S:0-1)", Some(2)),
-            ("gpu", Some(1)),
-            ("nic:2", None),
-        ] {
-            assert_eq!(gpus_of(gres), expected, "{gres}");
-        }
-    }
 }

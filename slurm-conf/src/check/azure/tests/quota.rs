@@ -97,20 +97,6 @@ fn capped(cap: u64) -> String {
 }
 
 #[test]
-fn a_cap_of_a_site_that_no_block_fits_into_is_an_error() {
-    let findings = found(("resource_group = \"hpc\"\n", &capped(400)), |_| ());
-    let words = ["one block (4 nodes) has 480 cores, and cores_max of site west is 400"];
-    one(&findings, Error, &words, "");
-}
-
-#[test]
-fn a_cap_of_a_nodeset_that_no_node_fits_into_is_an_error() {
-    let keys = "ssh_public_key_file = \"/k\"\ncores_max = 2\n[nodeset.hb]";
-    let findings = found(("ssh_public_key_file = \"/k\"\n[nodeset.hb]", keys), |_| ());
-    one(&findings, Error, &["one node has 4 cores, and cores_max of nodeset n is 2"], "");
-}
-
-#[test]
 fn a_cap_of_a_site_bounds_what_is_needed_of_a_quota() {
     let findings = found(("resource_group = \"hpc\"\n", &capped(800)), |seen| {
         quota(seen, "cores", (0, 900));

@@ -102,12 +102,6 @@ fn infiniband_on_a_size_without_it_is_an_error() {
 }
 
 #[test]
-fn infiniband_that_is_not_used_is_a_note() {
-    let findings = with("", |size| size.is_rdma = true);
-    one(&findings, Note, &["nodeset n", "has InfiniBand, and the nodeset does not use it"], "");
-}
-
-#[test]
 fn spot_of_a_size_that_is_not_sold_so_is_an_error() {
     let findings = with("priority = \"spot\"", |size| size.is_spot_capable = false);
     one(&findings, Error, &["Standard_D4s_v5 is not sold as Spot"], "");
@@ -155,26 +149,6 @@ fn an_ephemeral_disk_that_is_too_small_is_an_error() {
     let of_image = "os_disk = { ephemeral = \"cache-disk\" }";
     let findings = with(of_image, |size| size.ephemeral_mb = room(20));
     one(&findings, Error, &["cache-disk has 20 GiB, and the image needs 30 GiB"], "");
-}
-
-#[test]
-fn more_cpus_than_the_size_has_are_an_error() {
-    one(&with("cpus = 8", |_| ()), Error, &["has 4 CPUs, and cpus is 8"], "");
-}
-
-#[test]
-fn more_memory_than_the_guest_sees_is_a_warning_and_more_than_there_is_an_error() {
-    let findings = with("real_memory_mb = 16300", |_| ());
-    one(&findings, Warning, &["has 16384 MB", "real_memory_mb is 16300"], "");
-    let findings = with("real_memory_mb = 17000", |_| ());
-    one(&findings, Error, &["real_memory_mb is 17000"], "");
-    assert_eq!(with("real_memory_mb = 15500", |_| ()), []);
-}
-
-#[test]
-fn more_gpus_than_the_size_has_are_an_error() {
-    let findings = with("gres = [\"gpu:a100:4\"]", |size| size.gpus = 2);
-    one(&findings, Error, &["has 2 GPUs, and gres names 4"], "");
 }
 
 #[test]
