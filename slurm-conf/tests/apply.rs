@@ -11,58 +11,15 @@ use azslurm_core::size::{Size, Sizes};
 use azslurm_ledger::Ledger;
 
 /// What the stand-in does: the nodes are in a file, which a reconfigure replaces by another.
-const SCONTROL: &str = r#"#!/bin/sh
-here=$(dirname "$0")
-echo "$*" >> "$here/calls"
-[ -e "$here/silent" ] && { echo "Unable to contact slurm controller" >&2; exit 1; }
-case "$*" in
---version) echo "slurm-wlm $(cat "$here/version")" ;;
-"show config") echo "SLURM_VERSION = $(cat "$here/version")" ;;
-"show hostnames n1")
-    grep -q Nonsense "$(dirname "$SLURM_CONF")/slurm.conf" && exit 1
-    exit 0 ;;
-ping)
-    is=UP; [ -e "$here/down" ] && is=DOWN
-    echo "Slurmctld(primary) at h is $is" ;;
-"-a -F show nodes -o") cat "$here/nodes" ;;
-"-a show nodes "*)
-    grep "^NodeName=$4 " "$here/nodes" || { echo "Node $4 not found"; exit 1; } ;;
-"-a show jobs -o") echo "No jobs in the system" ;;
-reconfigure) [ -e "$here/deaf" ] && { echo "slurm_reconfigure error: Unspecified error" >&2; exit 1; }
-    cp "$here/nodes.next" "$here/nodes" ;;
-esac
-exit 0
-"#;
+const SCONTROL: &str = include_str!("../testdata/apply/scontrol.sh");
 
-const SUBNET: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/net/\
-    providers/Microsoft.Network/virtualNetworks/v/subnets/s";
-
-const CONFIG: &str = r#"
-[cluster]
-name = "demo"
-[slurm]
-bin_dir = "@dir@"
-conf = "@dir@/slurm.conf"
-[ledger]
-path = "@dir@/ledger.db"
-[credential]
-type = "managed-identity"
-[site.west]
-subscription = "11111111-1111-1111-1111-111111111111"
-region = "westeurope"
-resource_group = "hpc"
-subnet = "@subnet@"
-[nodeset.a]
-nodes = "@nodes@"
-sites = ["west"]
-sku = "Standard_D4s_v5"
-image = "Canonical:ubuntu-24_04-lts:server:latest"
-ssh_public_key_file = "/etc/azslurm/admin.pub"
-weight = 7
-"#;
+const CONFIG: &str = include_str!("../testdata/apply/azslurm.toml");
 
 /// A person's own file, not to be touched but for lines at its end.
 const SLURM_CONF: &str = "# mine\nClusterName=demo\nNodeName=mine1 CPUs=1\n";
+
+/// Why what the tests prepare cannot fail.
+const SCRATCH: &str = "a scratch directory can be worked with";
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -71,9 +28,9 @@ struct Lab {
 impl Lab {
     /// With these nodes in the config, and slurmctld knowing none of them.
     fn new(version: &str, nodes: &str) -> Lab {
-        let lab = Lab { dir: tempfile::tempdir().unwrap() };
+        let lab = Lab { dir: tempfile::tempdir().expect(SCRATCH) };
         lab.write("scontrol", SCONTROL);
-        fs::set_permissions(lab.path("scontrol"), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(lab.path("scontrol"), Permissions::from_mode(0o755)).expect(SCRATCH);
         lab.write("version", version);
         lab.write("slurm.conf", SLURM_CONF);
         lab.write("nodes", "NodeName=mine1 CPUTot=1 RealMemory=1 State=IDLE Weight=1\n");
@@ -98,9 +55,9 @@ impl Lab {
             price_spot: None,
         };
         let mut sizes = Sizes::default();
-        sizes.insert(&azslurm_core::config::Region::new("westeurope").unwrap(), size);
-        lab.write("azslurm-sizes.json", &serde_json::to_string(&sizes).unwrap());
-        drop(Ledger::open(&lab.path("ledger.db")).unwrap());
+        sizes.insert(&azslurm_core::config::Region::new("westeurope").expect(SCRATCH), size);
+        lab.write("azslurm-sizes.json", &serde_json::to_string(&sizes).expect(SCRATCH));
+        drop(Ledger::open(&lab.path("ledger.db")).expect(SCRATCH));
         lab.wants(nodes);
         lab
     }
@@ -110,7 +67,7 @@ impl Lab {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
+        fs::write(self.path(name), text).expect(SCRATCH);
     }
 
     fn read(&self, name: &str) -> String {
@@ -120,11 +77,11 @@ impl Lab {
     /// These nodes in the config; and what slurmctld will say after a reconfigure that it takes.
     fn wants(&self, nodes: &str) {
         let dir = self.dir.path().display().to_string();
-        let text = CONFIG.replace("@dir@", &dir).replace("@nodes@", nodes);
-        self.write("azslurm.toml", &text.replace("@subnet@", SUBNET));
-        fs::set_permissions(self.path("azslurm.toml"), Permissions::from_mode(0o600)).unwrap();
+        self.write("azslurm.toml", &CONFIG.replace("@dir@", &dir).replace("@nodes@", nodes));
+        fs::set_permissions(self.path("azslurm.toml"), Permissions::from_mode(0o600))
+            .expect(SCRATCH);
         let mut text = "NodeName=mine1 CPUTot=1 RealMemory=1 State=IDLE Weight=1\n".to_owned();
-        for node in azslurm_core::hostlist::expand(nodes).unwrap() {
+        for node in azslurm_core::hostlist::expand(nodes).expect(SCRATCH) {
             text.push_str(&format!(
                 "NodeName={node} CPUTot=4 RealMemory=15360 State=IDLE+CLOUD+POWERED_DOWN Weight=7 \
                  Partitions=a \n"
@@ -141,14 +98,14 @@ impl Lab {
             .env_clear()
             .stdin(Stdio::null())
             .output()
-            .unwrap();
+            .expect(SCRATCH);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     /// Everything that Slurm reads, and what is kept beside.
     fn confs(&self) -> BTreeMap<String, String> {
-        let files = fs::read_dir(self.dir.path()).unwrap().flatten();
+        let files = fs::read_dir(self.dir.path()).expect(SCRATCH).flatten();
         let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
         let is_conf = |name: &String| name.contains(".conf");
         names.filter(is_conf).map(|name| (name.clone(), self.read(&name))).collect()
@@ -230,8 +187,7 @@ fn what_slurmctld_does_not_take_is_put_back() {
 fn a_slurmctld_that_does_not_answer_is_not_believed_to_be_idle() {
     let lab = Lab::new("24.11.5", "a[1-2]");
     let before = lab.confs();
-    // The version is asked of scontrol alone, and known; all else is silence.
-    lab.write("scontrol", &SCONTROL.replace("[ -e \"$here/silent\" ]", "[ \"$*\" != --version ]"));
+    lab.write("silent", "");
     let (code, _, error) = lab.run(&["apply", "--yes"]);
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("say --slurmctld-stopped"), "{error}");

@@ -49,6 +49,18 @@ pub enum DiskError {
         /// Slurm's folder.
         folder: PathBuf,
     },
+    /// Our lines would go into a file that Slurm does not read.
+    #[error("{path}: apply knows Slurm's own name slurm.conf only; name one so in [slurm] conf")]
+    OtherName {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not what was shown any more.
+    #[error("{path} has been changed meanwhile, so nothing was written: apply again")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The copy aside cannot be made.
     #[error("cannot try the change in a folder aside ({path})")]
     Aside {
@@ -99,12 +111,14 @@ impl Folder {
     /// A file of Slurm's or ours cannot be read.
     pub fn read(conf: &Conf) -> Result<Folder, DiskError> {
         let path = conf.path.parent().unwrap_or(Path::new("/")).to_owned();
+        if conf.path.file_name().is_none_or(|name| name != MAIN[0]) {
+            return Err(DiskError::OtherName { path: conf.path.clone() });
+        }
         let notes = notes(&path)?;
         let mut before = Before { written: notes.files, ..Before::default() };
         let names = MAIN.iter().copied().chain(INCLUDED_BY.iter().map(|(name, _)| *name));
         for name in names {
-            let file = if name == MAIN[0] { conf.path.clone() } else { path.join(name) };
-            if let Some(text) = read_if_there(&file)? {
+            if let Some(text) = read_if_there(&path.join(name))? {
                 before.texts.insert(name.to_owned(), text);
             }
         }
@@ -117,6 +131,21 @@ impl Folder {
         let topology = conf_if_there(&path.join("topology.conf"))?;
         let standing = Standing::of(conf, topology.as_ref());
         Ok(Folder { path, before, standing, is_unfinished: notes.unfinished })
+    }
+
+    /// Everything still says what it said when it was read: a person has seen and agreed to that.
+    ///
+    /// # Errors
+    /// Somebody has changed a file meanwhile, or it cannot be read.
+    pub fn check_as_it_was(&self) -> Result<(), DiskError> {
+        let names = MAIN.iter().copied().chain(INCLUDED_BY.iter().map(|(name, _)| *name));
+        for name in names {
+            let path = self.path.join(name);
+            if read_if_there(&path)?.as_ref() != self.before.texts.get(name) {
+                return Err(DiskError::Changed { path });
+            }
+        }
+        Ok(())
     }
 
     /// A copy of the folder's conf files with the change in it, for Slurm's parser and for ours.

@@ -150,6 +150,7 @@ pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> 
     }
     let _lock = disk::lock(&prepared.folder.path)?;
     if asked.is_stopped {
+        prepared.folder.check_as_it_was()?;
         prepared.folder.write(&prepared.files)?;
         prepared.folder.done(&prepared.files)?;
         println!("\nwritten; start slurmctld: `systemctl start slurmctld`");
@@ -167,6 +168,7 @@ pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> 
 
 /// Writes, and has slurmctld take it; else puts the old back.
 async fn carry_out(prepared: &Prepared) -> Result<u8, ApplyError> {
+    prepared.folder.check_as_it_was()?;
     let why = match prepared.folder.write(&prepared.files) {
         Err(error) => Some(exit::chain_of(&error)),
         Ok(()) => taken(prepared).await.err(),

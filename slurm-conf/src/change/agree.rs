@@ -11,35 +11,30 @@ use azslurm_slurm::Node;
 use super::standing::{NodeWords, Standing};
 
 /// What slurmctld says otherwise than the files, a line for each kind; none: it has taken all of
-/// it.
+/// it. Of a person's own nodes only the names are compared: their values may be told by scontrol.
 pub fn differences(new: &Standing, known: &[Node]) -> Vec<String> {
     let mut found: BTreeMap<String, BTreeSet<NodeName>> = BTreeMap::new();
     let mut say = |what: String, node: &NodeName| {
         found.entry(what).or_default().insert(node.clone());
     };
     let by_name: BTreeMap<&NodeName, &Node> = known.iter().map(|node| (&node.name, node)).collect();
-    let partitions = partitions_of(new);
-    let nothing = BTreeSet::new();
+    let partitions = Partitions::of(new);
     for (name, words) in &new.nodes {
-        let node = by_name.get(name).copied();
-        match (words.is_spare, node) {
-            (true, _) => {}
-            (false, None) => say("is not known to slurmctld".to_owned(), name),
-            (false, Some(node)) if node.state.base == NodeBase::Future => {
-                say("is only a name to slurmctld (FUTURE)".to_owned(), name);
+        match by_name.get(name) {
+            None if words.is_spare => {}
+            None => say("is not known to slurmctld".to_owned(), name),
+            Some(node) if node.state.base == NodeBase::Future => {
+                if !words.is_spare {
+                    say("is only a name to slurmctld (FUTURE)".to_owned(), name);
+                }
             }
-            (false, Some(node)) => {
-                for what in of_node(words, node) {
+            Some(node) if words.is_ours => {
+                let values = if words.is_spare { Vec::new() } else { of_node(words, node) };
+                for what in values.into_iter().chain(partitions.differ(node)) {
                     say(what, name);
                 }
             }
-        }
-        let Some(node) = node else { continue };
-        let has: BTreeSet<&str> = node.partitions.iter().map(String::as_str).collect();
-        let wanted = partitions.get(name).unwrap_or(&nothing);
-        if has != *wanted && node.state.base != NodeBase::Future {
-            let list = |set: &BTreeSet<&str>| Vec::from_iter(set.iter().copied()).join(",");
-            say(format!("is in the partitions {:?}, not {:?}", list(&has), list(wanted)), name);
+            Some(_) => {}
         }
     }
     for node in known.iter().filter(|node| !node.state.has(&NodeFlag::Dynamic)) {
@@ -61,12 +56,33 @@ fn of_node(words: &NodeWords, node: &Node) -> Vec<String> {
     values.iter().filter_map(differs).collect()
 }
 
-fn partitions_of(new: &Standing) -> BTreeMap<&NodeName, BTreeSet<&str>> {
-    let mut partitions: BTreeMap<&NodeName, BTreeSet<&str>> = BTreeMap::new();
-    for (name, words) in &new.partitions {
-        for node in &words.nodes {
-            partitions.entry(node).or_default().insert(name);
+/// The partitions of each node by the files.
+struct Partitions<'s> {
+    of: BTreeMap<&'s NodeName, BTreeSet<&'s str>>,
+    /// Those whose nodes only slurmctld can tell.
+    vague: BTreeSet<&'s str>,
+}
+
+impl<'s> Partitions<'s> {
+    fn of(new: &'s Standing) -> Partitions<'s> {
+        let mut partitions = Partitions { of: BTreeMap::new(), vague: BTreeSet::new() };
+        for (name, words) in &new.partitions {
+            if words.is_vague {
+                partitions.vague.insert(name);
+            }
+            for node in &words.nodes {
+                partitions.of.entry(node).or_default().insert(name);
+            }
         }
+        partitions
     }
-    partitions
+
+    fn differ(&self, node: &Node) -> Option<String> {
+        let has = node.partitions.iter().map(String::as_str);
+        let has: BTreeSet<&str> = has.filter(|name| !self.vague.contains(name)).collect();
+        let wanted = self.of.get(&node.name).cloned().unwrap_or_default();
+        let list = |set: BTreeSet<&str>| Vec::from_iter(set).join(",");
+        (has != wanted)
+            .then(|| format!("is in the partitions {:?}, not {:?}", list(has), list(wanted)))
+    }
 }

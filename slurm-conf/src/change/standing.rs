@@ -7,6 +7,8 @@ use std::path::Path;
 use azslurm_core::{NodeName, hostlist};
 use azslurm_slurm::{Conf, ConfLine};
 
+use crate::render::NODES;
+
 /// Lines that are no settings.
 const NO_SETTINGS: [&str; 5] =
     ["nodename", "partitionname", "nodeset", "downnodes", "frontendname"];
@@ -22,6 +24,8 @@ pub struct NodeWords {
     pub is_spare: bool,
     /// `file:line`.
     pub place: String,
+    /// It stands in a file of ours.
+    pub is_ours: bool,
 }
 
 /// A partition's line.
@@ -29,8 +33,10 @@ pub struct NodeWords {
 pub struct PartitionWords {
     /// Its keys in lower case, but `Nodes`.
     pub keys: BTreeMap<String, String>,
-    /// Its nodes, where they can be told from the line alone.
+    /// Its nodes.
     pub nodes: BTreeSet<NodeName>,
+    /// They cannot all be told from the files.
+    pub is_vague: bool,
 }
 
 /// All of it.
@@ -90,7 +96,8 @@ impl Standing {
                     continue;
                 }
             };
-            let words = NodeWords { keys, is_spare, place };
+            let is_ours = line.file.file_name().is_some_and(|name| name == NODES);
+            let words = NodeWords { keys, is_spare, place, is_ours };
             self.add_nodes(names, &words);
         }
     }
@@ -125,7 +132,8 @@ impl Standing {
             let nodes = self.members(&list, &nodesets, &line.place());
             let words = self.partitions.entry(line.value.clone()).or_default();
             words.keys.extend(keys);
-            words.nodes.extend(nodes);
+            words.is_vague |= nodes.is_none();
+            words.nodes.extend(nodes.unwrap_or_default());
         }
     }
 
@@ -148,17 +156,17 @@ impl Standing {
         nodesets
     }
 
+    /// `None`: only slurmctld can tell (later versions have functions here).
     fn members(
         &mut self,
         list: &str,
         nodesets: &BTreeMap<String, BTreeSet<NodeName>>,
         place: &str,
-    ) -> BTreeSet<NodeName> {
+    ) -> Option<BTreeSet<NodeName>> {
         if list.eq_ignore_ascii_case("ALL") {
-            return self.real().cloned().collect();
+            return Some(self.real().cloned().collect());
         }
-        // Later versions have functions here that only slurmctld can resolve.
-        let Ok(names) = hostlist::expand(list) else { return BTreeSet::new() };
+        let names = hostlist::expand(list).ok()?;
         let mut members = BTreeSet::new();
         let mut unknown = Vec::new();
         for name in names {
@@ -177,7 +185,7 @@ impl Standing {
                  end: take it out of the partition"
             ));
         }
-        members
+        Some(members)
     }
 
     fn take_switches(&mut self, topology: &Conf) {
