@@ -72,24 +72,16 @@ mistakes! {
         (CONFIG, "options ="), |good| good.replace(CONFIG, "\"MaxTime=2-00:00:00\"", "\"LLN=yes\"");
     a_partition_that_is_down: Warning, "the partition is DOWN", (CONFIG, "options ="),
         |good| good.replace(CONFIG, "\"MaxTime=2-00:00:00\"", "\"State=DOWN\"");
-    cores_for_less_than_a_node: Error,
-        "one node has 4 cores, and cores_max of nodeset htc is 2", (CONFIG, "cores_max = 2"),
-        |good| {
-            let line = "memory_margin_percent = 8\n";
-            good.replace(CONFIG, line, &format!("{line}cores_max = 2\n"));
-        };
-    cores_for_less_than_a_block: Error,
-        "one block (32 nodes) has 3840 cores, and cores_max of nodeset hb is 3000",
-        (CONFIG, "cores_max = 3000"), |good| {
-            good.replace(CONFIG, "cores_max = 7680", "cores_max = 3000");
-            good.replace(CONFIG, "[\"west\", \"north\"]", "[\"north\"]");
-            good.replace(NODES, ",infiniband", ",northeurope,infiniband");
-        };
+    cores_for_less_than_a_node: Error, "cores_max is 100, and one node of hb has 120",
+        (CONFIG, "cores_max = 100"),
+        |good| good.replace(CONFIG, "cores_max = 7680", "cores_max = 100");
+    cores_for_less_than_a_block: Error, "cores_max is 3000, and one block of hb has 3840",
+        (CONFIG, "cores_max = 3000"),
+        |good| good.replace(CONFIG, "cores_max = 7680", "cores_max = 3000");
     cores_for_less_than_all_nodes: Note, "cores_max is 5000, and all nodes of hb have 7680",
         (CONFIG, "cores_max = 5000"),
         |good| good.replace(CONFIG, "cores_max = 7680", "cores_max = 5000");
-    a_site_with_cores_for_less_than_a_block: Error,
-        "one block (32 nodes) has 3840 cores, and cores_max of site north is 1200",
+    a_site_with_cores_for_less_than_a_block: Error, "cores_max is 1200, and one block of hb",
         (CONFIG, "cores_max = 1200"),
         |good| good.replace(CONFIG, "cores_max = 8000", "cores_max = 1200");
     a_last_block_that_is_smaller: Note, "the last block of hb has 16 nodes, and the others 24",
@@ -104,12 +96,11 @@ mistakes! {
             let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
             blocks(good, &nodes);
         };
-    infiniband_that_is_not_used: Note, "has InfiniBand, and the nodeset does not use it",
-        (CONFIG, "[nodeset.hb]"), |good| {
+    infiniband_that_is_not_used: Warning, "has InfiniBand, and interconnect is \"none\"",
+        (CONFIG, "sku = \"Standard_HB120rs_v3\""), |good| {
             let words = "interconnect = \"infiniband\"\nblock_nodes = 32\n";
             good.replace(CONFIG, words, "");
-            good.replace(CONFIG, "[\"west\", \"north\"]", "[\"north\"]");
-            good.replace(NODES, ",infiniband", ",northeurope,infiniband");
+            good.replace(NODES, ",infiniband", "");
         };
     spot_vms_that_stay_when_they_are_taken: Warning, "are kept, switched off",
         (CONFIG, "eviction_policy"), |good| {
@@ -137,11 +128,11 @@ mistakes! {
     no_memory_margin: Warning, "the memory margin of htc is 0 %",
         (CONFIG, "memory_margin_percent"),
         |good| good.replace(CONFIG, "margin_percent = 8", "margin_percent = 0");
-    all_of_the_memory: Warning, "16384 MB, of which the guest sees some percent less",
+    all_of_the_memory: Error, "real_memory_mb of htc is 16384, and Standard_D4s_v5 has 16384",
         (CONFIG, "real_memory_mb"), |good| {
             good.replace(CONFIG, "memory_margin_percent = 8", "real_memory_mb = 16384");
         };
-    more_cpus_than_there_are: Error, "Standard_D4s_v5 has 4 CPUs, and cpus is 8",
+    more_cpus_than_there_are: Error, "cpus of htc is 8, and Standard_D4s_v5 has 4",
         (CONFIG, "cpus"), |good| {
             good.replace(
                 CONFIG,
@@ -154,7 +145,7 @@ mistakes! {
                 "CPUs=8 RealMemory=15074",
             );
         };
-    more_gpus_than_there_are: Error, "Standard_NC96ads_A100_v4 has 4 GPUs, and gres names 8",
+    more_gpus_than_there_are: Error, "gres of gpu has 8 GPUs, and Standard_NC96ads_A100_v4 has 4",
         (CONFIG, "gres"), |good| {
             good.replace(CONFIG, "gpu:a100:4", "gpu:a100:8");
             good.replace(NODES, "gpu:a100:4", "gpu:a100:8");

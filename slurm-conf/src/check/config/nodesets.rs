@@ -108,7 +108,7 @@ fn places(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Vec<Finding> {
 fn blocks(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Option<Finding> {
     let key = "block_nodes";
     let last = match nodeset.interconnect {
-        Interconnect::None => return None,
+        Interconnect::None => return idle_infiniband(scene, (name, nodeset)),
         Interconnect::Infiniband => nodeset.blocks.iter().max().copied().unwrap_or(1),
     };
     let first = nodeset.nodes_of_block(1).count();
@@ -126,6 +126,25 @@ fn blocks(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Option<Finding> {
         Finding::note(CHECK, said, fix)
             .because("a job of a whole block never runs there")
             .at(scene.at_nodeset(name, key))
+    })
+}
+
+/// InfiniBand that is paid for and not used.
+fn idle_infiniband(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Option<Finding> {
+    let size = nodeset.sku.as_str();
+    let has_it = match scene.size(nodeset) {
+        Some(size) => size.is_rdma,
+        None => ["Standard_HB", "Standard_HC", "Standard_HX"].iter().any(|family| {
+            size.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
+        }),
+    };
+    (has_it && nodeset.nodes.len() > 1).then(|| {
+        let said = format!("{size} of {name} has InfiniBand, and interconnect is \"none\"");
+        let fix = "set interconnect = \"infiniband\", unless every job runs on one node";
+        Finding::warning(CHECK, said, fix)
+            .because("VMs that are made one by one have no InfiniBand between them")
+            .at(scene.at_nodeset(name, "sku"))
+            .of(Pitfall::InstanceTypes)
     })
 }
 
@@ -171,19 +190,32 @@ fn image(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Option<Finding> {
     })
 }
 
-/// The keys for slurm.conf. What is more than the size has is said with the sizes
-/// ([`crate::check::azure`]).
+/// The keys for slurm.conf against the size.
 fn line(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let line = &nodeset.line;
+    let mut add = |key: &str, finding: Finding| {
+        let at = scene.at_nodeset(name, key);
+        findings.push(finding.at(at).of(Pitfall::InstanceTypes));
+    };
+    let drained = "slurmd finds less than slurm.conf says, and Slurm drains the node, every time";
     if line.memory_margin_percent < MEMORY_MARGIN_MIN && line.real_memory_mb.is_none() {
         let said = format!("the memory margin of {name} is {} %", line.memory_margin_percent);
         let fix = "leave memory_margin_percent out: 5 is the default";
-        let finding = Finding::warning(CHECK, said, fix).because(
-            "slurmd finds less than slurm.conf says, and Slurm drains the node, every time",
-        );
-        let at = scene.at_nodeset(name, "memory_margin_percent");
-        findings.push(finding.at(at).of(Pitfall::InstanceTypes));
+        add("memory_margin_percent", Finding::warning(CHECK, said, fix).because(drained));
+    }
+    let Some(size) = scene.size(nodeset) else { return findings };
+    let has = size.memory_mb;
+    let fits = has - has * u64::from(MEMORY_MARGIN_MIN) / 100;
+    if let Some(memory) = line.real_memory_mb.filter(|memory| *memory > fits) {
+        let said = format!("real_memory_mb of {name} is {memory}, and {} has {has}", size.name);
+        let fix = format!("set it to {} or less, or leave it out", has - has / 20);
+        add("real_memory_mb", Finding::error(CHECK, said, fix).because(drained));
+    }
+    let all = size.vcpus_available;
+    if let Some(cpus) = line.cpus.filter(|cpus| *cpus > all) {
+        let said = format!("cpus of {name} is {cpus}, and {} has {all}", size.name);
+        add("cpus", Finding::error(CHECK, said, "leave it out").because(drained));
     }
     let gpus = |gres: &String| {
         let mut parts = gres.split(':');
@@ -191,12 +223,14 @@ fn line(scene: &Scene<'_>, (name, nodeset): Named<'_>) -> Vec<Finding> {
         parts.next_back().and_then(|count| count.parse::<u32>().ok()).filter(|_| is_gpu)
     };
     let said: u32 = line.gres.iter().filter_map(gpus).sum();
-    let has = scene.size(nodeset).map_or(0, |size| size.gpus);
-    if !line.gres.is_empty() && said < has {
-        let text = format!("gres of {name} has {said} GPUs, and {} has {has}", nodeset.sku);
-        let finding = Finding::warning(CHECK, text, "say as many as there are, or leave gres out")
-            .because("the others are paid for, and no job gets them");
-        findings.push(finding.at(scene.at_nodeset(name, "gres")).of(Pitfall::InstanceTypes));
+    if !line.gres.is_empty() && said != size.gpus {
+        let text = format!("gres of {name} has {said} GPUs, and {} has {}", size.name, size.gpus);
+        let finding = match said > size.gpus {
+            true => Finding::error(CHECK, text, "say as many as there are").because(drained),
+            false => Finding::warning(CHECK, text, "say as many as there are")
+                .because("the others are paid for, and no job gets them"),
+        };
+        add("gres", finding);
     }
     findings
 }
