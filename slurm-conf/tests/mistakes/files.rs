@@ -58,8 +58,7 @@ mistakes! {
         (USER_DATA, "cloud-config"),
         |good| good.replace(USER_DATA, "#cloud-config", "cloud-config");
     a_password_in_user_data: Error, "looks like a password in the clear",
-        (USER_DATA, "- echo"),
-        |good| good.append(USER_DATA, "  - echo 'slurm:hunter2' # the password"  );
+        (USER_DATA, "- mysql"), |good| good.append(USER_DATA, "  - mysql --password=hunter2");
     a_storage_key_in_user_data: Error, "the key of a storage account in the clear",
         (USER_DATA, "- mount -t smb"),
         |good| good.append(USER_DATA, "  - mount -t smb3 AccountKey=Zm9v //x.file/y /mnt"  );

@@ -8,8 +8,10 @@ use nix::sys::statfs::{FsType, statfs};
 /// What lies below a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Disk {
-    /// A disk of this machine, as far as is known.
+    /// A file system that we do not know, or that cannot be seen.
     #[default]
+    Unknown,
+    /// A disk of this machine alone.
     Local,
     /// A file system over the network, by its name.
     Network(&'static str),
@@ -18,7 +20,13 @@ pub enum Disk {
 }
 
 /// `f_type` of what azslurm should tell from a disk (statfs(2), and each file system's own header).
-const KINDS: [(i64, Disk); 12] = [
+const KINDS: [(i64, Disk); 18] = [
+    (0xef53, Disk::Local),
+    (0x5846_5342, Disk::Local),
+    (0x9123_683e, Disk::Local),
+    (0x794c_7630, Disk::Local),
+    (0x2fc1_2fc1, Disk::Local),
+    (0xf2f5_2010, Disk::Local),
     (0x6969, Disk::Network("NFS")),
     (0xff53_4d42, Disk::Network("SMB")),
     (0xfe53_4d42, Disk::Network("SMB")),
@@ -34,7 +42,7 @@ const KINDS: [(i64, Disk); 12] = [
 ];
 
 impl Disk {
-    /// Looks at a folder; what cannot be seen counts as local.
+    /// Looks at a folder.
     pub fn look(folder: &Path) -> Disk {
         statfs(folder).map(|kind| Disk::of(kind.filesystem_type())).unwrap_or_default()
     }
@@ -57,6 +65,7 @@ mod tests {
         assert_eq!(Disk::of(NFS_SUPER_MAGIC), Disk::Network("NFS"));
         assert_eq!(Disk::of(TMPFS_MAGIC), Disk::Memory);
         assert_eq!(Disk::of(FsType(0xef53)), Disk::Local);
-        assert_eq!(Disk::look(Path::new("/nowhere/at/all")), Disk::Local);
+        assert_eq!(Disk::look(Path::new("/nowhere/at/all")), Disk::Unknown);
+        assert_eq!(Disk::of(FsType(1)), Disk::Unknown);
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
 fn ledger(scene: &Scene<'_>) -> Option<Finding> {
     let why = "the history, and what was tried and by whom, are lost with every boot";
     match scene.seen.ledger.disk {
-        Disk::Local | Disk::Network(_) => None,
+        Disk::Unknown | Disk::Local | Disk::Network(_) => None,
         Disk::Memory => Some(
             Finding::error("ledger", "the ledger is in memory", "set path in [ledger] to a disk")
                 .because(why)

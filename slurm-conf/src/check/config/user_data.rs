@@ -24,19 +24,23 @@ const BEGINNINGS: [&str; 8] = [
     "Content-Type:",
     "MIME-Version:",
 ];
-/// What stands before a secret, in lower case, and what it is.
-const SECRETS: [(&str, &str); 10] = [
+/// What is a secret wherever it stands, in lower case.
+const SECRETS: [(&str, &str); 5] = [
     ("private key-----", "a private key"),
     ("accountkey=", "the key of a storage account"),
     ("sharedaccesskey=", "a shared access key"),
     ("?sv=", "a shared access signature"),
     ("&sig=", "a shared access signature"),
+];
+/// What is a secret where a value is given to it, by `:` or `=`.
+const NAMES_OF_SECRETS: [(&str, &str); 4] = [
     ("client_secret", "the secret of an application"),
     ("password", "a password"),
-    ("passwd:", "a password"),
-    ("munge.key.b64", "a MUNGE key"),
-    ("azure_client_secret", "the secret of an application"),
+    ("passwd", "a password"),
+    ("munge_key", "a MUNGE key"),
 ];
+/// How a value begins that is none: a variable, a place-holder, a locked password, a file.
+const NO_VALUES: &[char] = &['$', '<', '{', '*', '!', '/', '#'];
 /// Words for a secret that is fetched, or for none.
 const NO_SECRETS: [&str; 6] =
     ["lock_passwd", "ssh_pwauth", "passwordauthentication", "nopasswd", "vault", "disable"];
@@ -140,8 +144,9 @@ fn secrets(path: &Path, text: &str) -> Vec<Finding> {
     for (index, line) in text.lines().enumerate() {
         let line = line.to_ascii_lowercase();
         let is_fetched = NO_SECRETS.iter().any(|word| line.contains(word));
-        let found = SECRETS.iter().find(|(sign, _)| line.contains(sign)).filter(|_| !is_fetched);
-        let Some((_, what)) = found else { continue };
+        let found = SECRETS.iter().find(|(sign, _)| line.contains(sign));
+        let named = || NAMES_OF_SECRETS.iter().find(|(name, _)| has_value(&line, name));
+        let Some((_, what)) = found.or_else(named).filter(|_| !is_fetched) else { continue };
         let fix = "fetch it at boot: from Key Vault by the VM's identity, or from storage that \
                    only nodes can mount";
         findings.push(
@@ -152,6 +157,16 @@ fn secrets(path: &Path, text: &str) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// Whether a line gives a value to a name.
+fn has_value(line: &str, name: &str) -> bool {
+    let quotes = [' ', '"', '\''];
+    line.match_indices(name).any(|(at, _)| {
+        let rest = line[at + name.len()..].trim_start_matches(quotes);
+        let value = rest.strip_prefix([':', '=']).map(|value| value.trim_start_matches(quotes));
+        value.is_some_and(|value| !value.is_empty() && !value.starts_with(NO_VALUES))
+    })
 }
 
 fn controller(scene: &Scene<'_>, path: &Path, text: &str) -> Option<Finding> {
@@ -219,4 +234,26 @@ fn infiniband(nodeset: &Nodeset, path: &Path, text: &str) -> Option<Finding> {
     let fix = "look for the device whose link layer is InfiniBand (`ibstat`): with accelerated \
                networking mlx5_0 may be the Ethernet one";
     Some(Finding::warning(CHECK, said, fix).at(line_at(path, index)).of(Pitfall::InstanceTypes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_from_a_variable_and_from_a_word() {
+        for (line, expected) in [
+            ("password: hunter2", true),
+            ("  export client_secret='abc'", true),
+            ("{\"password\": \"x\"}", true),
+            ("password=$pass", false),
+            ("passwd: '*'", false),
+            ("# no password is needed", false),
+            ("chpasswd:", false),
+            ("password: ${secret}", false),
+        ] {
+            let found = ["password", "passwd", "client_secret"].iter();
+            assert_eq!(found.into_iter().any(|name| has_value(line, name)), expected, "{line}");
+        }
+    }
 }

@@ -89,7 +89,7 @@ fn state(scene: &Scene<'_>, controllers: usize) -> Option<Finding> {
         )
         .because("whoever writes there decides who runs what job")
         .of(Pitfall::Security),
-        (Disk::Local | Disk::Network(_), _) => return None,
+        (Disk::Unknown | Disk::Local | Disk::Network(_), _) => return None,
     };
     Some(finding.at(at))
 }
