@@ -17,10 +17,15 @@ PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azsl
 # once; with more than this, slurmctld's own deadlines begin to be missed on 2 cores.
 CLUSTER_THREADS ?= 4
 
+# Whose Slurm the stories run with, by tests/slurm-root.sh: the machine's own, and Debian's by suite.
+SLURMS ?= system trixie
+# Which stories, as words of their names; none: all.
+STORIES ?=
+
 # The steps of `make test`, in order. The gates that need no build come first.
 TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
-.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-sdk demo deny \
+.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk demo deny \
 	deny-if-here release golden clean root
 
 help: ## this list
@@ -75,6 +80,9 @@ test-unit: ## tests of the crates that need neither root nor slurmctld
 
 test-e2e: root build-tests ## the stories with a real slurmctld, slurmd and the ARM emulator (root)
 	cargo test $(LOCKED) --workspace --test e2e -- --test-threads=$(CLUSTER_THREADS)
+
+test-slurms: root build-tests ## the stories with each Slurm of SLURMS, in roots made from Debian's packages, and a table (root)
+	@tests/slurms.sh "$(SLURMS)" "$(CLUSTER_THREADS)" $(STORIES)
 
 test-sdk: build-tests ## the official Python SDK against the emulator, where PyPI can be reached
 	AZSLURM_ARM_EMULATOR=$(abspath $(TARGET_DIR))/debug/azslurm-arm-emulator tests/sdk/run.sh

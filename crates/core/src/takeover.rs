@@ -2,10 +2,11 @@
 //! that takes control knows nothing of what was done from the others meanwhile.
 //!
 //! ```text
-//! no pass for long, or another head node was seen to act ──► Slept ──► Settled
-//!                                                              │          ▲
-//!                                                              └──────────┘ a whole list of Azure's
-//!                                                                that shows all that was made before
+//! no pass for long, or another head node was seen to act ──► Slept
+//!                                                              │ a whole list of Azure's that
+//!                                                              │ all that was made before is in
+//!                                                              ▼
+//!                                                           Settled
 //! ```
 //!
 //! While it has slept, what it does not know is no reason to make a second VM, and what it believes
