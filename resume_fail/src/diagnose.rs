@@ -75,7 +75,8 @@ fn sentence(attempt: &Attempt, found: &Found) -> String {
                 vm.statuses.iter().map(|status| status.code.as_str()).collect();
             let hint = if attempt.running_at.is_some() {
                 "slurmd did not register: check the image, slurm.conf on the node, munge and the \
-                 network between node and controller"
+                 network between node and controller; user data of node-init says on the serial \
+                 console and in /var/log/cloud-init-output.log which step failed"
             } else {
                 "Azure needed longer than ResumeTimeout: raise it"
             };

@@ -305,6 +305,30 @@ fn a_key_on_a_mount_or_in_the_image_and_a_disk_of_the_vms_own_are_used() {
     assert_names(&told, &["FAILED: munge: the image has no /etc/munge/munge.key"]);
 }
 
+#[test]
+fn several_disks_of_the_vms_own_become_one_stripe() {
+    let mut node = Node::new("");
+    node.node_init = format!("program = \"\"\n{WAIT}");
+    let dir = node.bench.dir.path().display().to_string();
+    fs::File::create(node.path("disk")).unwrap().set_len(64 << 20).unwrap();
+    // Loop devices make a disk; the kernel of a test's machine has no stripes.
+    let before = format!(
+        "loop=$(losetup -f); losetup $loop {dir}/disk || exit 7\nmount -t tmpfs tmpfs /sys/block\n\
+         for n in 0 1 2; do cp -a $loop /dev/nvme${{n}}n1\n\
+         mkdir -p /sys/block/nvme${{n}}n1/device\n\
+         echo 'Microsoft NVMe Direct Disk' >/sys/block/nvme${{n}}n1/device/model; done\n\
+         mkdir /sys/block/nvme0n1/nvme0n1p1\nprintf '%s\\n' '#!/bin/sh' 'echo $* >>{dir}/mdadm' \
+         'test \"$1\" = --assemble || {{ mkdir -p /dev/md; cp -a '$loop' $2; }}' >/usr/sbin/mdadm\n\
+         chmod 755 /usr/sbin/mdadm"
+    );
+    let look = "findmnt -n -o SOURCE /scratch; umount /scratch; losetup -d $loop";
+    let told = text(&node.boots(&before, look));
+    assert_names(&told, &["code=0", "/dev/md/azslurm-scratch"]);
+    let stripe = "--create /dev/md/azslurm-scratch --run --level=0 --raid-devices=2 \
+        /dev/nvme1n1 /dev/nvme2n1\n";
+    assert_eq!(node.read("mdadm"), format!("--assemble --scan --quiet\n{stripe}"));
+}
+
 /// Makes a VM one of the other family: another shell as sh, other packages, other places, labels.
 const ENTERPRISE: &str = r#"ln -sf bash /bin/sh
 rm /usr/bin/dpkg-query /usr/bin/apt-get

@@ -19,15 +19,22 @@ now() {
 say() { printf 'azslurm: node-init: %s\n' "$*"; }
 console() { { printf 'azslurm: node-init: %s\n' "$*" >>/dev/console; } 2>/dev/null || :; }
 
-# until_done SECONDS COMMAND...: again while it ends with 1 (not yet), until the time is over; 2 is final.
+# until_done SECONDS COMMAND...: again while it ends with 1 (not yet), until the time is over; 2 is final. The pauses
+# grow: a thousand nodes may wait for one slurmctld, or one vault.
+PAUSE_MAX=30
 until_done() {
 	end=$(($(now) + $1))
+	pause=1
 	shift
 	while :; do
 		"$@"
 		code=$?
-		if [ $code -ne 1 ] || [ "$(now)" -ge $end ]; then return $code; fi
-		sleep 1
+		left=$((end - $(now)))
+		if [ $code -ne 1 ] || [ $left -le 0 ]; then return $code; fi
+		if [ $pause -gt $left ]; then pause=$left; fi
+		sleep $pause
+		pause=$((pause * 2))
+		if [ $pause -gt $PAUSE_MAX ]; then pause=$PAUSE_MAX; fi
 	done
 }
 
