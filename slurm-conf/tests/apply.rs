@@ -288,6 +288,14 @@ fn what_slurm_cannot_read_or_would_end_for_is_never_written() {
 }
 
 #[test]
+fn a_persons_own_node_that_does_not_resolve_stands_in_nobodys_way() {
+    let lab = Lab::new("24.11.5", "a1");
+    lab.write("nodes.next", &lab.read("nodes.next").replace("State=IDLE ", "State=FUTURE "));
+    let (code, said, error) = lab.run(&["apply", "--yes"]);
+    assert_eq!(code, Some(0), "{said}{error}");
+}
+
+#[test]
 fn a_node_that_a_reconfigure_would_leave_without_jobs_is_freed() {
     let lab = Lab::new("24.11.5", "a1");
     let stuck = lab.read("nodes.next").replace("POWERED_DOWN", "POWERED_DOWN+NOT_RESPONDING");

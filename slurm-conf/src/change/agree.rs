@@ -23,8 +23,10 @@ pub fn differences(new: &Standing, known: &[Node]) -> Vec<String> {
         match by_name.get(name) {
             None if words.is_spare => {}
             None => say("is not known to slurmctld".to_owned(), name),
+            // slurmctld makes FUTURE also of a node whose name does not resolve: where it is a
+            // person's own, that is not the change's doing.
             Some(node) if node.state.base == NodeBase::Future => {
-                if !words.is_spare {
+                if words.is_ours && !words.is_spare {
                     say("is only a name to slurmctld (FUTURE)".to_owned(), name);
                 }
             }
