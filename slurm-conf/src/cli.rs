@@ -103,7 +103,7 @@ enum Verb {
     /// nothing else. It is never written over one that is there.
     Init {
         #[command(flatten)]
-        said: Said,
+        said: Box<Said>,
         /// Ask nothing
         #[arg(long)]
         yes: bool,

@@ -16,6 +16,7 @@
 mod ask;
 mod audit;
 mod cluster;
+mod conf;
 mod daemon;
 mod emulator;
 mod gate;
