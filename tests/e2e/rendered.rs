@@ -159,7 +159,7 @@ fn no_job_spans_two_blocks_by_topology_block_where_slurm_has_it() -> Result<()> 
 
 /// What `azslurm-conf check` warns of here and is so: a cluster of tests is in a hurry, on one
 /// machine, and as root.
-const OF_TESTS: [&str; 11] = [
+const OF_TESTS: [&str; 12] = [
     "http://127.0.0.1",
     "resume_timeout_seconds is 60",
     "5 tries of 60 s",
@@ -170,6 +170,7 @@ const OF_TESTS: [&str; 11] = [
     "SuspendTimeout is 10 s",
     "config_overrides",
     "SlurmUser is root",
+    "Standard_ND96isr_H100_v5 of gpu has InfiniBand",
     // All nodes are on one machine, with an address and a port for each.
     "hb-[001-008] have a NodeAddr",
 ];
