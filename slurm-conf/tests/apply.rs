@@ -288,6 +288,16 @@ fn what_slurm_cannot_read_or_would_end_for_is_never_written() {
 }
 
 #[test]
+fn a_fault_is_said_also_when_nothing_would_change() {
+    let lab = Lab::new("24.11.5", "a[1-2]");
+    assert_eq!(lab.run(&["apply", "--yes"]).0, Some(0));
+    lab.write("slurm.conf", &(lab.read("slurm.conf") + "NodeName=a2\n"));
+    let (code, _, error) = lab.run(&["apply", "--yes"]);
+    assert!(error.contains("a2 is a NodeName in "), "{error}");
+    assert_eq!((code, lab.reconfigures()), (Some(1), 1));
+}
+
+#[test]
 fn a_persons_own_node_that_does_not_resolve_stands_in_nobodys_way() {
     let lab = Lab::new("24.11.5", "a1");
     lab.write("nodes.next", &lab.read("nodes.next").replace("State=IDLE ", "State=FUTURE "));

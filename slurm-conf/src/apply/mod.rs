@@ -130,10 +130,11 @@ pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> 
     let prepared = prepare(flag, &asked).await?;
     print!("{}", prepared.text());
     let seen = look(&prepared, &asked).await?;
-    if prepared.files.steps.is_empty() && is_known(&prepared, &asked).await? {
+    let mut against = prepared.faults(&asked).await;
+    let is_written = against.is_empty() && prepared.files.steps.is_empty();
+    if is_written && is_known(&prepared, &asked).await? {
         return Ok(exit::DONE);
     }
-    let mut against = prepared.faults(&asked).await;
     let refusals = refusals(&prepared, &seen);
     let stands = refusals.iter().filter(|refusal| asked.wait.is_zero() || !refusal.passes());
     against.extend(stands.map(Refusal::text));

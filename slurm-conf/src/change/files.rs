@@ -92,11 +92,12 @@ pub fn files(
             files.step(before, by, text);
         }
     }
-    for (name, text) in before.texts.iter().filter(|(name, _)| is_ours(name)) {
+    let changed = before.texts.iter().filter(|(name, text)| texts.get(&***name) != Some(text));
+    for (name, text) in changed.filter(|(name, _)| is_ours(name)) {
         match before.written.get(name) {
-            None if texts.get(&**name) != Some(text) => files.unnoted.push(name.clone()),
+            None => files.unnoted.push(name.clone()),
             Some(written) if !written.contains(text) => files.edited.push(name.clone()),
-            None | Some(_) => {}
+            Some(_) => {}
         }
     }
     files
