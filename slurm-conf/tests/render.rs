@@ -137,7 +137,7 @@ fn a_setting_of_a_persons_stays_and_ours_says_where_it_is() {
     let around = Around::new(NEW, Some(&conf));
     let files = render::files(&parsed(&text()), &sizes(), &around).expect("all is known");
     let power = &files[render::POWER];
-    let said = "# SlurmctldParameters=idle_on_node_suspend is wanted here, and \
+    let said = "# SlurmctldParameters=enable_configless,idle_on_node_suspend is wanted here, and \
                 /etc/slurm/slurm.conf:2 sets it\n";
     assert!(power.contains(said), "{power}");
     assert!(!power.contains("\nSlurmctldParameters="), "{power}");

@@ -73,14 +73,14 @@ fn times(config: &Config) -> Vec<Setting> {
 
 fn switches(config: &Config, shapes: &Shapes<'_>, around: &Around) -> Vec<Setting> {
     let is_old = around.version < REGISTERED_ADDRESSES;
-    let parameters =
-        if is_old { "cloud_reg_addrs,idle_on_node_suspend" } else { "idle_on_node_suspend" };
+    let always = "enable_configless,idle_on_node_suspend";
+    let parameters = if is_old { format!("cloud_reg_addrs,{always}") } else { always.to_owned() };
     let mut settings = vec![
         setting("ReturnToService", 2, "A VM that comes late serves."),
         setting(
             "SlurmctldParameters",
             parameters,
-            "Nodes that were down come back when they are powered off.",
+            "Nodes get slurm.conf from slurmctld; those that were down come back when off.",
         ),
     ];
     if around.version < ALWAYS_SHOWN {
