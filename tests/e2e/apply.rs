@@ -22,13 +22,7 @@ fn a_nodeset_grows_and_shrinks_under_jobs_and_nothing_is_restarted() -> Result<(
     let stays = cluster.sbatch(&["-N2"], &script)?;
     cluster
         .wait_for(SOON, "two VMs to be asked for", || Ok(cluster.emulator().vms()?.len() == 2))?;
-    // A slurmd that starts while a person's nodes are out of slurm.conf, and ours not yet in it,
-    // finds no line of its own and ends: that moment is the person's. The job starts up to 30 s
-    // after its nodes have registered, so that it is starting all the while.
-    cluster.wait_for(SOON, "both nodes to register", || {
-        let states = cluster.node_states()?;
-        Ok(["hpc-001", "hpc-002"].iter().all(|node| !states[*node].contains("POWERING_UP")))
-    })?;
+    are_registered(&cluster)?;
     let story = Story::new(cluster)?;
     let cluster = &story.cluster;
 
@@ -85,6 +79,16 @@ fn a_nodeset_grows_and_shrinks_under_jobs_and_nothing_is_restarted() -> Result<(
     cluster.stop_daemon()?;
     power_down_idle(cluster)?;
     end(cluster)
+}
+
+/// A slurmd that starts while a person's nodes are out of slurm.conf, and ours not yet in it, finds
+/// no line of its own and ends: that moment is the person's. The job starts up to 30 s after its
+/// nodes have registered, so that it is starting all the while.
+fn are_registered(cluster: &Cluster) -> Result<()> {
+    cluster.wait_for(SOON, "both nodes to register", || {
+        let states = cluster.node_states()?;
+        Ok(["hpc-001", "hpc-002"].iter().all(|node| !states[*node].contains("POWERING_UP")))
+    })
 }
 
 fn spec_of_story() -> ClusterSpec {
