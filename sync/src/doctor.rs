@@ -3,9 +3,7 @@
 //! checks of `azslurm_program::check` decide.
 
 use std::future::Future;
-use std::io::{IsTerminal as _, stderr};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::Duration;
 
 use azslurm_azure::Arm;
@@ -16,7 +14,7 @@ use azslurm_program::check::settings::Settings;
 use azslurm_program::check::slurm_conf::{self, ProgramSeen};
 use azslurm_program::check::{Finding, Level, azure, clock, host, ledger, nodes, passes};
 use azslurm_program::exit::chain_of;
-use azslurm_program::{Clients, Loaded, Session, config_file, now};
+use azslurm_program::{Clients, Loaded, Session, config_file, now, patiently};
 use azslurm_slurm::{Slurm, SlurmError};
 use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -28,8 +26,6 @@ use crate::sources::LastPass;
 const SLURM_MAX: Duration = Duration::from_secs(20);
 /// Azure too, token and all: IMDS may need some seconds after a boot.
 const AZURE_MAX: Duration = Duration::from_secs(30);
-/// From here on a person at a terminal is told what is waited for.
-const SILENT_MAX: Duration = Duration::from_secs(2);
 /// The roles that the README asks for.
 const ROLE_GROUP: &str = "Virtual Machine Contributor (or Reader)";
 const ROLE_SUBNET: &str = "Network Contributor (or one with subnets/join/action and read)";
@@ -110,18 +106,6 @@ async fn within<T>(
         Ok(done) => done,
         Err(_elapsed) => Err(SlurmError::TimedOut { command: what.to_owned(), limit }),
     }
-}
-
-/// Says what is waited for, to a person at a terminal, if it takes long.
-async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    if let Ok(done) = timeout(SILENT_MAX, &mut work).await {
-        return done;
-    }
-    if stderr().is_terminal() {
-        eprintln!("{what} …");
-    }
-    work.await
 }
 
 fn of_ledger(config: &Config, slurm_user: Option<u32>) -> Vec<Finding> {

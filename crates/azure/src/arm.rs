@@ -271,6 +271,16 @@ impl Arm {
         call: &Call,
         read: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Result<Reply<Option<T>>, AzureError> {
+        self.find_unless(&GONE_CODES, call, read).await
+    }
+
+    /// As [`Arm::find`]: a 404 with one of the codes `absent` says that there is none.
+    pub(crate) async fn find_unless<T>(
+        &self,
+        absent: &[&str],
+        call: &Call,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<Reply<Option<T>>, AzureError> {
         self.reply(call, |raw| match raw.status {
             200 => {
                 let found = read(&json(call, raw)?);
@@ -278,8 +288,8 @@ impl Arm {
             }
             404 => {
                 let refusal = raw.refusal();
-                let is_gone = GONE_CODES.contains(&refusal.code.as_str());
-                Ok(if is_gone { Ok(None) } else { Err(refusal) })
+                let is_absent = absent.contains(&refusal.code.as_str());
+                Ok(if is_absent { Ok(None) } else { Err(refusal) })
             }
             _ => Ok(Err(raw.refusal())),
         })

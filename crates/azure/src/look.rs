@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::arm::{Arm, CALL_TIME_MAX, Place, call, json, unreadable};
+use crate::arm::{Arm, CALL_TIME_MAX, Place, call};
 use crate::bucket::Operation;
 use crate::client::Call;
 use crate::read::{text, texts};
@@ -122,19 +122,7 @@ impl Arm {
         call: &Call,
         read: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Result<Reply<Option<T>>, AzureError> {
-        self.reply(call, |raw| match raw.status {
-            200 => {
-                let found = read(&json(call, raw)?);
-                Ok(Ok(Some(found.map_err(|text| unreadable(call, raw, text))?)))
-            }
-            404 => {
-                let refusal = raw.refusal();
-                let is_absent = ABSENT_CODES.contains(&refusal.code.as_str());
-                Ok(if is_absent { Ok(None) } else { Err(refusal) })
-            }
-            _ => Ok(Err(raw.refusal())),
-        })
-        .await
+        self.find_unless(&ABSENT_CODES, call, read).await
     }
 
     pub(crate) fn routes(&self) -> &Routes {

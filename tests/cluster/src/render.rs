@@ -106,7 +106,7 @@ fn with_extra(text: &str, extra: &[String]) -> String {
 }
 
 /// What is rendered, each key of slurm.conf once.
-const RENDERED: [&str; 13] = [
+const RENDERED: [&str; 14] = [
     "nodename",
     "partitionname",
     "returntoservice",
@@ -120,15 +120,13 @@ const RENDERED: [&str; 13] = [
     "resumefailprogram",
     "privatedata",
     "treewidth",
+    "communicationparameters",
 ];
 
 /// Without what is rendered, and with the files that are.
 fn with_includes(text: &str, extra: &[String]) -> String {
     let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_theirs = |line: &&str| {
-        let key = key(line);
-        !RENDERED.contains(&key.as_str()) && key != "communicationparameters"
-    };
+    let is_theirs = |line: &&str| !RENDERED.contains(&key(line).as_str());
     let kept: String = text.lines().filter(is_theirs).map(|line| format!("{line}\n")).collect();
     let includes = "include azslurm-power.conf\ninclude azslurm-nodes.conf\n";
     with_extra(&format!("{kept}{includes}"), extra)

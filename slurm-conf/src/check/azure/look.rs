@@ -2,18 +2,15 @@
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::io::{IsTerminal as _, stderr};
-use std::pin::pin;
 use std::time::Duration;
 
 use azslurm_azure::{Arm, AzureError, ImageWanted};
 use azslurm_core::config::{Config, Nodeset, Site, Sku};
 use azslurm_core::size::Size;
 use azslurm_core::{NodesetName, SiteName};
-use azslurm_program::Clients;
 use azslurm_program::check::azure::identity;
-use tokio::time::{Instant, timeout, timeout_at};
+use azslurm_program::{Clients, patiently};
+use tokio::time::{Instant, timeout_at};
 
 use super::network::network_of;
 use super::seen::{AzureSeen, Door, Seen, SiteSeen, Unseen, seen};
@@ -23,8 +20,6 @@ use crate::{prices, role};
 const TOKEN_MAX: Duration = Duration::from_secs(30);
 /// All else of a credential: some dozen small reads, and the sizes of each region, 20 MB each.
 const LOOK_MAX: Duration = Duration::from_secs(180);
-/// From here on a person at a terminal is told what is waited for.
-const SILENT_MAX: Duration = Duration::from_secs(2);
 /// What VMs are made by.
 const PROVIDERS: [&str; 2] = ["Microsoft.Compute", "Microsoft.Network"];
 
@@ -193,16 +188,4 @@ async fn prices(config: &Config, all: &mut AzureSeen) -> Result<(), AzureError> 
         }
     }
     done
-}
-
-/// Says what is waited for, to a person at a terminal, if it takes long.
-async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    if let Ok(done) = timeout(SILENT_MAX, &mut work).await {
-        return done;
-    }
-    if stderr().is_terminal() {
-        eprintln!("{what} …");
-    }
-    work.await
 }
