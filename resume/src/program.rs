@@ -9,12 +9,13 @@ use azslurm_core::plan::Step;
 use azslurm_core::{NodeName, hostlist};
 use azslurm_ledger::{Holder, LedgerError};
 use azslurm_program::alive::Alive;
+use azslurm_program::driver::DriverError;
 use azslurm_program::exit::{self, Stop};
 use azslurm_program::{Session, driver, now, view};
-use azslurm_slurm::{NodeVerb, Slurm, reason};
+use azslurm_slurm::{NodeVerb, Slurm, SlurmError, reason};
 use tokio::time::Instant;
 
-use crate::drive::Orders;
+use crate::drive::{Driven, Orders};
 use crate::front::{self, Intended};
 use crate::request::{ResumeRequest, jobs_of};
 use crate::words;
@@ -33,7 +34,7 @@ pub fn front(config: Option<&Path>, request: &ResumeRequest, is_dry_run: bool) -
     if is_dry_run {
         return show(&session, request);
     }
-    let intended = match hand_over(&mut session, request) {
+    let intended = match hand_over(&mut session, request, driver::start) {
         Ok(intended) => intended,
         Err(stop) => return Err(fail_all(request, stop)),
     };
@@ -45,7 +46,12 @@ pub fn front(config: Option<&Path>, request: &ResumeRequest, is_dry_run: bool) -
     Ok(if is_whole { exit::DONE } else { exit::FAILED })
 }
 
-fn hand_over(session: &mut Session, request: &ResumeRequest) -> Result<Intended, Stop> {
+/// Commits what is going to be done and has `start` start the driver of it.
+pub fn hand_over(
+    session: &mut Session,
+    request: &ResumeRequest,
+    start: impl FnOnce(&'static str, &Path, &Holder, &Alive) -> Result<(), DriverError>,
+) -> Result<Intended, Stop> {
     let holder = Holder::new(PROGRAM, now(), std::process::id());
     let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::cannot_start)?;
     let intended = front::intend(session, &holder, request).map_err(Stop::cannot_start)?;
@@ -53,7 +59,7 @@ fn hand_over(session: &mut Session, request: &ResumeRequest) -> Result<Intended,
         alive.end();
         return Ok(intended);
     }
-    if let Err(error) = driver::start(PROGRAM, &session.config_path, &holder, &alive) {
+    if let Err(error) = start(PROGRAM, &session.config_path, &holder, &alive) {
         // The intents stand: azslurm-sync goes on from there, so slurmctld must not be told that
         // they failed.
         tracing::error!("{}", exit::chain_of(&error));
@@ -61,25 +67,12 @@ fn hand_over(session: &mut Session, request: &ResumeRequest) -> Result<Intended,
     Ok(intended)
 }
 
-/// Without config or ledger nothing can be done for these nodes: slurmctld is told, so that their
-/// jobs do not wait for ResumeTimeout.
 fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
     let slurm = Slurm::new(&azslurm_core::config::Slurm {
         command_timeout: TELL_MAX,
         ..Default::default()
     });
-    let text = reason::reason("cannot-start", &stop.text(), None);
-    let told = driver::block_on(async {
-        // Only those that slurmctld waits for: a person who mistypes a path must not lose jobs.
-        let nodes = slurm.nodes_named(&request.nodes).await?;
-        let waiting: Vec<NodeName> = nodes
-            .into_iter()
-            .filter(|node| view::of(node) == SlurmView::Booting)
-            .map(|node| node.name)
-            .collect();
-        slurm.update(&waiting, NodeVerb::Down, Some(&text)).await
-    });
-    match told {
+    match driver::block_on(tell_none_comes(&slurm, request, &stop)) {
         Ok(Ok(())) => tracing::warn!("told slurmctld that the nodes it waits for cannot come"),
         Ok(Err(error)) => {
             tracing::error!("cannot tell slurmctld either: {}", exit::chain_of(&error));
@@ -87,6 +80,24 @@ fn fail_all(request: &ResumeRequest, stop: Stop) -> Stop {
         Err(stop) => tracing::error!("cannot tell slurmctld either: {}", stop.text()),
     }
     stop
+}
+
+/// Without config or ledger nothing can be done for these nodes: slurmctld is told, so that their
+/// jobs do not wait for ResumeTimeout.
+pub async fn tell_none_comes(
+    slurm: &Slurm,
+    request: &ResumeRequest,
+    why: &Stop,
+) -> Result<(), SlurmError> {
+    let text = reason::reason("cannot-start", &why.text(), None);
+    // Only those that slurmctld waits for: a person who mistypes a path must not lose jobs.
+    let nodes = slurm.nodes_named(&request.nodes).await?;
+    let waiting: Vec<NodeName> = nodes
+        .into_iter()
+        .filter(|node| view::of(node) == SlurmView::Booting)
+        .map(|node| node.name)
+        .collect();
+    slurm.update(&waiting, NodeVerb::Down, Some(&text)).await
 }
 
 /// The driver. Returns the exit code, which nobody waits for.
@@ -101,17 +112,21 @@ pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
         session.end(holder).map_err(Stop::failed)?;
         return Err(stop);
     }
+    let driven = driver::block_on(carry_out(&mut session, holder))??;
+    Ok(if driven.failed == 0 { exit::DONE } else { exit::FAILED })
+}
+
+/// What a driver with open doors does, to its end.
+pub async fn carry_out(session: &mut Session, holder: &Holder) -> Result<Driven, Stop> {
     // Well before ResumeTimeout: what is left then is azslurm-sync's and resume-fail's.
     let until = Instant::now() + session.config.slurm.resume_timeout.mul_f64(0.75);
-    let work = async {
-        replace_stale(&mut session, holder).await?;
-        crate::drive::drive(&mut session, holder, &Orders::of_request(until)).await
-    };
-    let driven = driver::block_on(work)?.map_err(Stop::failed)?;
+    replace_stale(session, holder).await.map_err(Stop::failed)?;
+    let driven = crate::drive::drive(session, holder, &Orders::of_request(until)).await;
+    let driven = driven.map_err(Stop::failed)?;
     session.end(holder).map_err(Stop::failed)?;
     tracing::info!(?driven, calls = ?session.clients.calls(),
         transactions = session.ledger.transactions(), "driven to the end");
-    Ok(if driven.failed == 0 { exit::DONE } else { exit::FAILED })
+    Ok(driven)
 }
 
 /// Nodes of the request that have a provisioned VM already, and that slurmctld waits for: it counts

@@ -35,7 +35,7 @@ pub fn front(config: Option<&Path>, nodes: &str) -> Result<u8, Stop> {
     let wanted = hostlist::expand(nodes).map_err(Stop::cannot_start)?;
     let mut session = Session::open(PROGRAM, config)?;
     let (ours, strangers) = suspend::sort_out(&session, &wanted)?;
-    suspend::hand_over(&mut session, (PROGRAM, EndReason::ResumeTimeout), &ours)?;
+    suspend::hand_over(&mut session, (PROGRAM, EndReason::ResumeTimeout), &ours, driver::start)?;
     tracing::warn!(nodes = %hostlist::fold_sorted(&ours), "missed ResumeTimeout");
     Ok(if strangers.is_empty() { exit::DONE } else { exit::FAILED })
 }
@@ -45,10 +45,16 @@ pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
     driver::stand_alone().map_err(Stop::failed)?;
     let mut session = Session::open(PROGRAM, config)?;
     session.connect()?;
-    let left = driver::block_on(work(&mut session, holder))?.map_err(Stop::failed)?;
+    let left = driver::block_on(carry_out(&mut session, holder))??;
+    Ok(if left == 0 { exit::DONE } else { exit::FAILED })
+}
+
+/// What a driver with open doors does, to its end. How many VMs are not gone yet.
+pub async fn carry_out(session: &mut Session, holder: &Holder) -> Result<usize, Stop> {
+    let left = work(session, holder).await.map_err(Stop::failed)?;
     session.end(holder).map_err(Stop::failed)?;
     tracing::info!(left, calls = ?session.clients.calls(), "done");
-    Ok(if left == 0 { exit::DONE } else { exit::FAILED })
+    Ok(left)
 }
 
 /// Diagnoses, deletes, follows, sets back. How many VMs are not gone yet.

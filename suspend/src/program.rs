@@ -7,9 +7,11 @@ use azslurm_core::attempt::EndReason;
 use azslurm_core::hostlist;
 use azslurm_ledger::Holder;
 use azslurm_program::alive::Alive;
+use azslurm_program::driver::DriverError;
 use azslurm_program::exit::{self, Stop};
 use azslurm_program::{Session, driver, now};
 
+use crate::drive::Driven;
 use crate::front;
 
 const PROGRAM: &str = "azslurm-suspend";
@@ -22,17 +24,18 @@ pub fn front(config: Option<&Path>, nodes: &str, is_dry_run: bool) -> Result<u8,
     if is_dry_run {
         return show(&session, &ours);
     }
-    let driven = hand_over(&mut session, (PROGRAM, EndReason::Suspended), &ours)?;
+    let driven = hand_over(&mut session, (PROGRAM, EndReason::Suspended), &ours, driver::start)?;
     tracing::info!(nodes = %hostlist::fold_sorted(&ours), vms = driven.vms, "handed over");
     Ok(if strangers.is_empty() { exit::DONE } else { exit::FAILED })
 }
 
-/// Commits the deletions of `nodes` and starts the driver. Used by resume-fail too, with its own
+/// Commits the deletions of `nodes` and has `start` start the driver. Used by resume-fail too, with its own
 /// name and reason.
 pub fn hand_over(
     session: &mut Session,
     (program, why): (&'static str, EndReason),
     nodes: &[NodeName],
+    start: impl FnOnce(&'static str, &Path, &Holder, &Alive) -> Result<(), DriverError>,
 ) -> Result<front::Intended, Stop> {
     if nodes.is_empty() {
         return Ok(front::Intended::default());
@@ -41,7 +44,7 @@ pub fn hand_over(
     let alive = Alive::begin(&session.config.ledger.path, &holder).map_err(Stop::cannot_start)?;
     let intended =
         front::intend(&mut session.ledger, &holder, nodes, why).map_err(Stop::cannot_start)?;
-    driver::start(program, &session.config_path, &holder, &alive).map_err(Stop::failed)?;
+    start(program, &session.config_path, &holder, &alive).map_err(Stop::failed)?;
     Ok(intended)
 }
 
@@ -50,12 +53,18 @@ pub fn drive(program: &str, config: Option<&Path>, holder: &Holder) -> Result<u8
     driver::stand_alone().map_err(Stop::failed)?;
     let mut session = Session::open(program, config)?;
     session.connect()?;
-    let work = crate::drive::drive(&mut session, holder, EndReason::Suspended);
-    let driven = driver::block_on(work)?.map_err(Stop::failed)?;
+    let driven = driver::block_on(carry_out(&mut session, holder))??;
+    Ok(if driven.left == 0 { exit::DONE } else { exit::FAILED })
+}
+
+/// What a driver with open doors does, to its end.
+pub async fn carry_out(session: &mut Session, holder: &Holder) -> Result<Driven, Stop> {
+    let driven = crate::drive::drive(session, holder, EndReason::Suspended).await;
+    let driven = driven.map_err(Stop::failed)?;
     session.end(holder).map_err(Stop::failed)?;
     tracing::info!(sent = driven.sent, left = driven.left, calls = ?session.clients.calls(),
         "deletions sent; azslurm-sync follows them until the VMs are gone");
-    Ok(if driven.left == 0 { exit::DONE } else { exit::FAILED })
+    Ok(driven)
 }
 
 /// Our nodes and those of others. A name that is in no nodeset and that the ledger does not know is

@@ -9,6 +9,7 @@ use azslurm_core::attempt::{AttemptPlace, AzureSays};
 use azslurm_core::block::Block;
 use azslurm_core::config::{Cloud, Credential, Limits, Region, Site};
 use azslurm_core::vm::VmSpec;
+use azure_core::credentials::TokenCredential;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -17,13 +18,14 @@ use url::Url;
 
 use crate::body::body_of;
 use crate::bucket::{Bucket, Buckets, Operation};
-use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, Raw, SentMark};
-use crate::credential::Source;
+use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, SentMark};
+use crate::credential::{Configured, Source};
 use crate::gate::{Closure, Hunger};
 use crate::read::{Standing, standing};
 use crate::refusal::one_line;
 use crate::route::{self, Routes};
 use crate::token::Tokens;
+use crate::wire::{Raw, Wire};
 use crate::{
     Answer, AzureError, Calls, OperationState, RateLimits, Refusal, Reply, Started, Vm, header,
     read, transport,
@@ -107,7 +109,7 @@ impl Arm {
     pub fn new(cloud: &Cloud, credential: &Credential, limits: &Limits) -> Result<Arm, AzureError> {
         let routes = Routes::new(&cloud.endpoints)?;
         let clients = transport::clients(cloud, &routes, limits)?;
-        let source = Source {
+        let source = Source::Config(Box::new(Configured {
             credential: credential.clone(),
             authority: is_of_authority(credential)
                 .then(|| route::authority(&cloud.endpoints.authority))
@@ -116,10 +118,28 @@ impl Arm {
                 .then(|| route::imds(&cloud.endpoints.imds))
                 .transpose()?,
             clients: clients.clone(),
-        };
+        }));
         let tokens = Tokens::new(source, &cloud.endpoints.audience);
-        let client = Client::new(clients.azure, tokens, limits);
-        Ok(Arm { inner: Arc::new(Inner { routes, client }) })
+        Ok(Arm::of(routes, Client::new(Arc::new(clients.azure), tokens, limits)))
+    }
+
+    /// Over another wire, as whoever `credential` is.
+    ///
+    /// # Errors
+    /// [`AzureError::Config`].
+    pub fn over(
+        wire: Arc<dyn Wire>,
+        credential: Arc<dyn TokenCredential>,
+        cloud: &Cloud,
+        limits: &Limits,
+    ) -> Result<Arm, AzureError> {
+        let routes = Routes::new(&cloud.endpoints)?;
+        let tokens = Tokens::new(Source::Made(credential), &cloud.endpoints.audience);
+        Ok(Arm::of(routes, Client::new(wire, tokens, limits)))
+    }
+
+    fn of(routes: Routes, client: Client) -> Arm {
+        Arm { inner: Arc::new(Inner { routes, client }) }
     }
 
     /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a

@@ -18,12 +18,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use azslurm_core::config::Limits;
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client as Http, Method};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
@@ -33,7 +33,8 @@ use crate::error::{Cause, because};
 use crate::gate::{Gates, Pass, Shut};
 use crate::random::{fraction, uuid};
 use crate::token::{Bearer, Tokens};
-use crate::{AzureError, Calls, Refusal, header, refusal, route};
+use crate::wire::{Carried, Raw, Wire};
+use crate::{AzureError, Calls, Refusal, header, route};
 
 /// The first pause before a request is sent again; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -57,7 +58,7 @@ const DEPENDENCY_CODES: [&str; 3] =
 
 /// Sends. One for each [`crate::Arm`].
 pub struct Client {
-    http: Http,
+    wire: Arc<dyn Wire>,
     tokens: Tokens,
     gates: Gates,
     in_flight: Semaphore,
@@ -157,25 +158,6 @@ impl Call {
     }
 }
 
-/// An answer, whatever its status.
-#[derive(Debug, Clone)]
-pub struct Raw {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// Body.
-    pub body: Bytes,
-}
-
-impl Raw {
-    /// Reads it as a no.
-    pub fn refusal(&self) -> Refusal {
-        let retry_after = header::retry_after(&self.headers, SystemTime::now());
-        refusal::parse(self.status, &self.body, retry_after)
-    }
-}
-
 /// How a call ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -183,13 +165,6 @@ pub enum Ended {
     Answer(Raw),
     /// Its bucket is closed for longer than the call may take: what Azure said when it closed.
     Shut(Refusal),
-}
-
-/// How one try ended.
-enum Try {
-    Answer(Raw),
-    NotSent(Cause),
-    Lost(Cause),
 }
 
 /// What is known of a call between its tries.
@@ -210,9 +185,9 @@ enum Next {
 
 impl Client {
     /// A client over connections that exist; nothing is sent.
-    pub fn new(http: Http, tokens: Tokens, limits: &Limits) -> Client {
+    pub fn new(wire: Arc<dyn Wire>, tokens: Tokens, limits: &Limits) -> Client {
         Client {
-            http,
+            wire,
             tokens,
             gates: Gates::new(limits.requests_in_flight),
             in_flight: Semaphore::new(limits.requests_in_flight.max(1)),
@@ -281,12 +256,12 @@ impl Client {
         &self,
         call: &Call,
         story: &mut Story,
-        (tried, pass, bearer): (&Try, &Pass<'_>, &Bearer),
+        (tried, pass, bearer): (&Carried, &Pass<'_>, &Bearer),
     ) -> Next {
         let raw = match tried {
-            Try::Answer(raw) => raw,
-            Try::NotSent(_) => return story.pause(self.tries_max(call), None),
-            Try::Lost(cause) => {
+            Carried::Answer(raw) => raw,
+            Carried::NotSent(_) => return story.pause(self.tries_max(call), None),
+            Carried::Lost(cause) => {
                 story.unsettled = Some(Arc::clone(cause));
                 return story.pause(self.tries_max(call), None);
             }
@@ -315,32 +290,26 @@ impl Client {
         self.tries_max.min(call.tries_max)
     }
 
-    async fn try_once(&self, call: &Call, bearer: &Bearer) -> Try {
+    async fn try_once(&self, call: &Call, bearer: &Bearer) -> Carried {
         let begun = Instant::now();
         let left = call.deadline.saturating_duration_since(begun);
         if left.is_zero() {
-            return Try::NotSent(because("its time was over"));
+            return Carried::NotSent(because("its time was over"));
         }
         let id = uuid();
-        let mut request = self
-            .http
-            .request(call.method(), call.url.clone())
-            .timeout(left.min(self.request_time_max))
-            .header(AUTHORIZATION, bearer.header.clone())
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .header("x-ms-client-request-id", &id);
+        let mut request = Request::new(call.method(), call.url.clone());
+        *request.timeout_mut() = Some(left.min(self.request_time_max));
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, bearer.header.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert("x-ms-client-request-id", HeaderValue::from_str(&id).expect("ASCII"));
         if let Some(body) = &call.body {
-            request = request
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.clone());
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.clone().into());
         }
         self.count(call);
         call.mark.set();
-        let tried = match request.send().await {
-            Ok(response) => read(response, call.body_length_max).await,
-            Err(error) if error.is_connect() => Try::NotSent(Arc::new(error.without_url())),
-            Err(error) => Try::Lost(Arc::new(error.without_url())),
-        };
+        let tried = self.wire.carry(request, call.body_length_max).await;
         log(call, &tried, &id, begun.elapsed());
         tried
     }
@@ -361,35 +330,17 @@ impl Client {
     }
 }
 
-/// Reads an answer's body. One that breaks off tells nothing, whatever its status was.
-async fn read(mut response: reqwest::Response, length_max: usize) -> Try {
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > length_max => {
-                let text = format!("the answer is longer than {length_max} bytes");
-                return Try::Lost(because(text));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Try::Answer(Raw { status, headers, body: body.into() }),
-            Err(error) => return Try::Lost(Arc::new(error.without_url())),
-        }
-    }
-}
-
 /// `id` is our `x-ms-client-request-id`.
-fn log(call: &Call, tried: &Try, id: &str, took: Duration) {
+fn log(call: &Call, tried: &Carried, id: &str, took: Duration) {
     let method = call.method();
     let (url, millis) = (route::shown(call.url.as_str()), took.as_millis());
     match tried {
-        Try::Answer(raw) => {
+        Carried::Answer(raw) => {
             let request_id = header::request_id(&raw.headers).unwrap_or_default();
             let status = raw.status;
             tracing::debug!(%method, url, status, request_id, id, millis, "azure answered");
         }
-        Try::NotSent(cause) | Try::Lost(cause) => {
+        Carried::NotSent(cause) | Carried::Lost(cause) => {
             let error = chain(cause);
             tracing::debug!(%method, url, error, id, millis, "azure did not answer");
         }
@@ -435,19 +386,19 @@ impl Story {
     }
 
     /// The end of a call whose last try is `tried`.
-    fn end(self, call: &Call, tried: Try) -> Result<Ended, AzureError> {
+    fn end(self, call: &Call, tried: Carried) -> Result<Ended, AzureError> {
         match tried {
-            Try::Answer(raw) if !call.is_write() || is_settled(call, &raw, &self) => {
+            Carried::Answer(raw) if !call.is_write() || is_settled(call, &raw, &self) => {
                 Ok(Ended::Answer(raw))
             }
-            Try::Answer(raw) => {
+            Carried::Answer(raw) => {
                 let request_id = header::request_id(&raw.headers);
                 Err(self.lost(call, Some(raw.refusal()), request_id))
             }
-            Try::NotSent(why) if self.unsettled.is_none() => {
+            Carried::NotSent(why) if self.unsettled.is_none() => {
                 Err(AzureError::Unreachable { doing: call.doing.clone(), host: call.host(), why })
             }
-            Try::NotSent(_) | Try::Lost(_) => Err(self.lost(call, None, None)),
+            Carried::NotSent(_) | Carried::Lost(_) => Err(self.lost(call, None, None)),
         }
     }
 

@@ -44,18 +44,45 @@ const SECRET_LENGTH_MAX: u64 = 1024 * 1024;
 const OTHERS_WRITE: u32 = 0o022;
 const OTHERS_READ: u32 = 0o004;
 
-/// What makes credentials.
+/// Where credentials come from.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub enum Source {
+    /// Made anew for every token, from the config.
+    Config(Box<Configured>),
+    /// One that exists.
+    Made(Arc<dyn TokenCredential>),
+}
+
+impl Source {
+    /// The words of the config.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Source::Config(configured) => configured.kind(),
+            Source::Made(_) => "given",
+        }
+    }
+
+    /// A credential for the next token.
+    pub fn make(&self) -> Result<Arc<dyn TokenCredential>, AzureError> {
+        match self {
+            Source::Config(configured) => configured.make(),
+            Source::Made(credential) => Ok(Arc::clone(credential)),
+        }
+    }
+}
+
+/// What makes credentials of the config's.
+#[derive(Debug, Clone)]
+pub struct Configured {
     pub credential: Credential,
     pub authority: Option<Url>,
     pub imds: Option<Url>,
     pub clients: Clients,
 }
 
-impl Source {
+impl Configured {
     /// The words of the config.
-    pub fn kind(&self) -> &'static str {
+    fn kind(&self) -> &'static str {
         match &self.credential {
             Credential::ManagedIdentity(_) => "managed-identity",
             Credential::ClientSecret { .. } => "client-secret",
@@ -66,7 +93,7 @@ impl Source {
     }
 
     /// A fresh credential.
-    pub fn make(&self) -> Result<Arc<dyn TokenCredential>, AzureError> {
+    fn make(&self) -> Result<Arc<dyn TokenCredential>, AzureError> {
         match &self.credential {
             Credential::ManagedIdentity(identity) => self.managed_identity(identity),
             Credential::ClientSecret { tenant, client, secret } => {

@@ -11,7 +11,8 @@ use url::Url;
 
 use crate::arm::{Arm, Place, call, unreadable};
 use crate::bucket::Operation;
-use crate::client::{Call, Raw};
+use crate::client::Call;
+use crate::wire::Raw;
 use crate::{Answer, AzureError, Reply, page, read};
 
 /// Pages of one answer. Both lists were only seen in one page (FACTS §10).

@@ -7,7 +7,7 @@
 //!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!  │                           │ gate.rs, bucket.rs: who may send now
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
-//!  └ read.rs, page.rs,         └ transport.rs, dns.rs: connections
+//!  └ read.rs, page.rs,         └ wire.rs ◄ transport.rs, dns.rs: connections
 //!    refusal.rs, header.rs:
 //!    what we read, tolerantly
 //! ```
@@ -51,6 +51,7 @@ mod scheduled;
 mod token;
 mod transport;
 mod vm;
+mod wire;
 
 pub use activity::Activity;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
@@ -71,6 +72,7 @@ pub use price::{Price, Prices, price_of};
 pub use probe::Probe;
 pub use scheduled::Scheduled;
 pub use vm::{Leftover, PartKind, ProvisioningState, Vm, VmPower, VmRow, VmStatus};
+pub use wire::{Carried, Raw, Wire};
 
 /// The longest text of Azure that we keep, in characters: enough for any message seen, and small
 /// enough for a log line and a ledger row.

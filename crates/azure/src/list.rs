@@ -7,8 +7,9 @@ use url::Url;
 
 use crate::arm::{Arm, CALL_TIME_MAX, Place, call, json};
 use crate::bucket::Operation;
-use crate::client::{Call, Ended, Raw};
+use crate::client::{Call, Ended};
 use crate::route::Kind;
+use crate::wire::Raw;
 use crate::{AzureError, Leftover, Listing, Refusal, Vm, header, read};
 
 /// Pages of one list: 50 VMs were seen on a page (FACTS §1.2), so that this is 50,000 VMs.

@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep};
 use crate::arm::{Arm, CALL_TIME_MAX, GONE_CODES, GROUP_GONE_CODE, Place, call};
 use crate::body::{group_body, set_body};
 use crate::bucket::Operation;
-use crate::client::{Call, Raw};
+use crate::client::Call;
 use crate::route::Kind;
+use crate::wire::Raw;
 use crate::{Answer, AzureError, OperationState, Refusal, Reply, Started, header, read};
 
 /// Between two polls where Azure names no time (FACTS §2).

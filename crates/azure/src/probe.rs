@@ -8,7 +8,8 @@ use url::Url;
 
 use crate::arm::{Arm, GONE_CODES, GROUP_GONE_CODE, Place, call};
 use crate::bucket::Operation;
-use crate::client::{Ended, Raw};
+use crate::client::Ended;
+use crate::wire::Raw;
 use crate::{AzureError, Refusal, header};
 
 /// Who asks for a check waits for one repetition at most.

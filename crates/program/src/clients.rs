@@ -17,6 +17,14 @@ pub struct Clients {
 impl Clients {
     /// Reads no secret and sends nothing.
     pub fn new(config: &Config) -> Result<Clients, AzureError> {
+        Clients::made(config, |credential| Arm::new(&config.cloud, credential, &config.limits))
+    }
+
+    /// With doors that somebody else makes, one for each credential.
+    pub fn made(
+        config: &Config,
+        mut door: impl FnMut(&Credential) -> Result<Arm, AzureError>,
+    ) -> Result<Clients, AzureError> {
         let mut credentials: Vec<&Credential> = Vec::new();
         let mut clients = Clients { arms: Vec::new(), by_site: BTreeMap::new() };
         for (name, site) in &config.sites {
@@ -24,7 +32,7 @@ impl Clients {
             let index = match known {
                 Some(index) => index,
                 None => {
-                    clients.arms.push(Arm::new(&config.cloud, &site.credential, &config.limits)?);
+                    clients.arms.push(door(&site.credential)?);
                     credentials.push(&site.credential);
                     credentials.len() - 1
                 }

@@ -5,11 +5,15 @@
 //! the output. Rust's `Command` empties the signal mask of the child, which matters because 22.05
 //! starts our programs with nearly all signals blocked; a test holds it to that.
 
+use std::fmt::Debug;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use azslurm_core::config::Slurm as Config;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -23,10 +27,49 @@ const OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// So much of a command line or of scontrol's words is enough to know which it was.
 const SHOWN_CHARS_MAX: usize = 300;
 
+/// Runs Slurm's clients: as processes, or by the model of slurmctld that a simulation asks.
+#[async_trait]
+pub trait Clients: Debug + Send + Sync {
+    /// Runs `client` (`scontrol`, `scancel`) to its end. Dropping the future kills it.
+    async fn run(&self, client: &str, conf: Option<&Path>, arguments: &[&str]) -> Ran;
+}
+
+/// What a run of a client came to.
+#[derive(Debug)]
+pub enum Ran {
+    /// It ended, with this status and these words.
+    Ended(ExitStatus, String, String),
+    /// It could not be started.
+    NotStarted(PathBuf, io::Error),
+    /// What it said could not be read.
+    NotRead(io::Error),
+}
+
+/// Slurm's clients in a folder.
+#[derive(Debug)]
+struct Installed {
+    bin_dir: PathBuf,
+}
+
+#[async_trait]
+impl Clients for Installed {
+    async fn run(&self, client: &str, conf: Option<&Path>, arguments: &[&str]) -> Ran {
+        let program = self.bin_dir.join(client);
+        let child = match command_of(&program, conf, arguments).spawn() {
+            Ok(child) => child,
+            Err(error) => return Ran::NotStarted(program, error),
+        };
+        match collect(child).await {
+            Ok((status, stdout, stderr)) => Ran::Ended(status, stdout, stderr),
+            Err(error) => Ran::NotRead(error),
+        }
+    }
+}
+
 /// Runs `scontrol`, and `scancel` for what only that can.
 #[derive(Debug)]
 pub(crate) struct Scontrol {
-    bin_dir: PathBuf,
+    clients: Arc<dyn Clients>,
     conf: Option<PathBuf>,
     timeout: Duration,
     runs: AtomicU64,
@@ -44,8 +87,12 @@ pub(crate) struct Answer {
 
 impl Scontrol {
     pub(crate) fn new(config: &Config) -> Scontrol {
+        Scontrol::over(Arc::new(Installed { bin_dir: config.bin_dir.clone() }), config)
+    }
+
+    pub(crate) fn over(clients: Arc<dyn Clients>, config: &Config) -> Scontrol {
         Scontrol {
-            bin_dir: config.bin_dir.clone(),
+            clients,
             conf: config.conf.clone().or_else(|| std::env::var_os("SLURM_CONF").map(PathBuf::from)),
             timeout: config.command_timeout,
             runs: AtomicU64::new(0),
@@ -55,7 +102,7 @@ impl Scontrol {
     /// The same commands with another slurm.conf; they are counted by themselves.
     pub(crate) fn with_conf(&self, conf: &Path) -> Scontrol {
         Scontrol {
-            bin_dir: self.bin_dir.clone(),
+            clients: Arc::clone(&self.clients),
             conf: Some(conf.to_owned()),
             timeout: self.timeout,
             runs: AtomicU64::new(0),
@@ -97,14 +144,14 @@ impl Scontrol {
     ) -> Result<Answer, SlurmError> {
         let command = shown(&format!("{client} {}", arguments.join(" ")));
         self.runs.fetch_add(1, Ordering::Relaxed);
-        let program = self.bin_dir.join(client);
-        let child = command_of(&program, conf, arguments)
-            .spawn()
-            .map_err(|source| SlurmError::NotRun { program, source })?;
+        let run = self.clients.run(client, conf, arguments);
         // Dropping the future at the time limit drops the child, and that kills it.
-        match tokio::time::timeout(self.timeout, collect(child)).await {
-            Ok(Ok((status, stdout, stderr))) => Ok(Answer { command, status, stdout, stderr }),
-            Ok(Err(source)) => Err(SlurmError::NotRead { command, source }),
+        match tokio::time::timeout(self.timeout, run).await {
+            Ok(Ran::Ended(status, stdout, stderr)) => {
+                Ok(Answer { command, status, stdout, stderr })
+            }
+            Ok(Ran::NotStarted(program, source)) => Err(SlurmError::NotRun { program, source }),
+            Ok(Ran::NotRead(source)) => Err(SlurmError::NotRead { command, source }),
             Err(_elapsed) => Err(SlurmError::TimedOut { command, limit: self.timeout }),
         }
     }

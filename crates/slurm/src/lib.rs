@@ -21,6 +21,7 @@ mod signal;
 mod slurm;
 mod update;
 
+pub use command::{Clients, Ran};
 pub use conf::{Conf, ConfLine};
 pub use controller::{Controller, SlurmVersion, Started};
 pub use error::SlurmError;

@@ -8,7 +8,7 @@ use azslurm_core::config::Slurm as Config;
 use azslurm_core::{JobId, NodeName, hostlist};
 use tracing::warn;
 
-use crate::command::{Answer, Scontrol};
+use crate::command::{Answer, Clients, Scontrol};
 use crate::controller::{controller_of_line, setting_of_line};
 use crate::record::timestamp;
 use crate::update::batches;
@@ -35,6 +35,11 @@ impl Slurm {
     /// With `[slurm]` of the config; nothing is run yet.
     pub fn new(config: &Config) -> Slurm {
         Slurm { scontrol: Arc::new(Scontrol::new(config)) }
+    }
+
+    /// By other clients than those that are installed.
+    pub fn over(clients: Arc<dyn Clients>, config: &Config) -> Slurm {
+        Slurm { scontrol: Arc::new(Scontrol::over(clients, config)) }
     }
 
     /// How often `scontrol` was run so far.
