@@ -94,6 +94,14 @@ impl History {
         record.events.push((now, event.to_owned()));
     }
 
+    /// Names of what is alive of a kind and was not there from the beginning.
+    pub fn alive(&self, kind: &str) -> impl Iterator<Item = &str> {
+        let is_it = move |record: &&Record| {
+            record.deleted.is_none() && !record.is_seeded && record.kind.eq_ignore_ascii_case(kind)
+        };
+        self.records.iter().filter(is_it).map(|record| record.name.as_str())
+    }
+
     /// All records, or those alive or gone.
     pub fn to_json(&self, alive: Option<bool>) -> Value {
         let wanted = self

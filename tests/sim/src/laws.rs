@@ -1,0 +1,214 @@
+//! What must hold at every moment, and what at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use azslurm_arm_emulator::model::message::{Method, Request, Response};
+use azslurm_slurm_model::{JobSeen, JobState, Slurmctld};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::script::SECOND;
+use crate::world::Guest;
+
+/// A driver looks every second whether its leases are still its own; a request that it began before
+/// may leave as much later.
+const LOOK_MAX: i64 = 3 * SECOND;
+
+/// The laws, and what is to be known to judge by them.
+#[derive(Debug)]
+pub struct Laws {
+    /// What was broken, in words.
+    pub broken: Vec<String>,
+    /// VMs that are not ours, lower case.
+    pub others: BTreeSet<String>,
+    ledger: PathBuf,
+    connection: Option<Connection>,
+    /// VMs that some ledger has named, lower case: a ledger may be lost.
+    intended: BTreeSet<String>,
+    /// From which VM the slurmd of a node has registered.
+    registered: BTreeMap<String, String>,
+    /// Nodes whose jobs somebody else has ended.
+    excused: BTreeSet<String>,
+    has_lost_jobs: bool,
+    /// When a process may send a request again that was throttled.
+    not_before: BTreeMap<(u32, String), i64>,
+}
+
+impl Laws {
+    /// Of a ledger that may not be there yet.
+    pub fn new(ledger: PathBuf) -> Laws {
+        Laws {
+            broken: Vec::new(),
+            others: BTreeSet::new(),
+            ledger,
+            connection: None,
+            intended: BTreeSet::new(),
+            registered: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            has_lost_jobs: false,
+            not_before: BTreeMap::new(),
+        }
+    }
+
+    /// The ledger's file is about to be taken away.
+    pub fn ledger_goes(&mut self) {
+        self.remember();
+        self.connection = None;
+    }
+
+    fn connection(&mut self) -> Option<&Connection> {
+        if self.connection.is_none() {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            self.connection = Connection::open_with_flags(&self.ledger, flags).ok();
+        }
+        self.connection.as_ref()
+    }
+
+    /// Keeps in mind which VMs the ledger names.
+    pub fn remember(&mut self) {
+        let Some(connection) = self.connection() else { return };
+        let names = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = connection.prepare_cached("SELECT lower(vm) FROM attempts")?;
+            statement.query_map((), |row| row.get(0))?.collect()
+        };
+        match names() {
+            Ok(names) => self.intended.extend(names),
+            Err(error) => self.broken.push(format!("the ledger cannot be read: {error}")),
+        }
+    }
+
+    /// State of a VM's attempt and since when its deletion is decided.
+    fn attempt(&mut self, vm: &str) -> Option<(String, Option<i64>)> {
+        let connection = self.connection()?;
+        let mut statement = connection
+            .prepare_cached("SELECT state, changed_at, delete_intended_at FROM attempts WHERE vm = ?1")
+            .ok()?;
+        let row = statement.query_row([vm], |row| {
+            let (state, changed): (String, i64) = (row.get(0)?, row.get(1)?);
+            let doomed: Option<i64> = row.get(2)?;
+            Ok((state, changed, doomed))
+        });
+        let (state, changed, doomed) = row.ok()?;
+        let is_over = matches!(state.as_str(), "refused" | "gone");
+        Some((state, doomed.or(is_over.then_some(changed))))
+    }
+
+    /// A request leaves a process.
+    pub fn sent(&mut self, who: &str, process: u32, asked: &Request, now: i64) -> Vec<String> {
+        let mut broken = Vec::new();
+        let key = (process, key_of(asked));
+        if self.not_before.get(&key).is_some_and(|until| now < *until) {
+            broken.push(format!(
+                "{who} sends {} {} before the time that a 429 said",
+                asked.method.as_str(),
+                asked.path
+            ));
+        }
+        if asked.method != Method::Put {
+            return broken;
+        }
+        let Some(vm) = vm_of(&asked.path) else { return broken };
+        match self.attempt(&vm) {
+            Some((state, Some(doomed))) if now - doomed > LOOK_MAX => {
+                broken.push(format!("{who} sends a PUT of {vm}, which the ledger calls {state}"));
+            }
+            Some(_) => {}
+            None if self.intended.contains(&vm) => {}
+            None => broken.push(format!("{who} sends a PUT of {vm}, which no ledger names")),
+        }
+        self.intended.insert(vm);
+        broken
+    }
+
+    /// A request reaches Azure.
+    pub fn arrives(
+        &mut self,
+        (who, asked): (&str, &Request),
+        guests: &BTreeMap<String, Guest>,
+        slurm: &Slurmctld,
+    ) -> Vec<String> {
+        let is_write = matches!(asked.method, Method::Put | Method::Delete);
+        let Some(vm) = vm_of(&asked.path).filter(|_| is_write) else { return Vec::new() };
+        if self.others.contains(&vm) {
+            return vec![format!("{who}: {} of {vm}, which is not ours", asked.method.as_str())];
+        }
+        if asked.method != Method::Delete {
+            return Vec::new();
+        }
+        let guest = guests.values().find(|guest| guest.vm.eq_ignore_ascii_case(&vm));
+        let Some(guest) = guest.filter(|guest| guest.is_registered && guest.is_good) else {
+            return Vec::new();
+        };
+        let is_its_vm = self.registered.get(&guest.node).is_some_and(|of| *of == vm);
+        let is_leaving = slurm
+            .node(&guest.node)
+            .is_none_or(|node| node.flags.powering_down || node.flags.power_down);
+        let runs = |job: &JobSeen| job.state == JobState::Running && job.nodes.contains(&guest.node);
+        if is_its_vm && !is_leaving && slurm.jobs().iter().any(runs) {
+            return vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)];
+        }
+        Vec::new()
+    }
+
+    /// An answer reaches a process.
+    pub fn answered(&mut self, process: u32, asked: &Request, answer: &Response, now: i64) {
+        if answer.status != 429 {
+            return;
+        }
+        let wait = answer.header_value("retry-after").and_then(|text| text.parse::<i64>().ok());
+        if let Some(wait) = wait {
+            self.not_before.insert((process, key_of(asked)), now + wait * SECOND);
+        }
+    }
+
+    /// Something that is not ours has befallen a node: its jobs may be requeued.
+    pub fn excuse(&mut self, node: &str) {
+        self.excused.insert(node.to_owned());
+    }
+
+    /// slurmctld has begun anew, with its state or without.
+    pub fn slurmctld_restarted(&mut self, keeps_state: bool) {
+        self.has_lost_jobs |= !keeps_state;
+    }
+
+    /// slurmd of a node has registered from a VM.
+    pub fn registered(&mut self, node: &str, vm: &str) {
+        self.registered.insert(node.to_owned(), vm.to_ascii_lowercase());
+    }
+
+    /// What must hold whenever somebody looks: the ledger can be read, no bucket is overdrawn.
+    pub fn look(&mut self) {
+        let Some(connection) = self.connection() else { return };
+        let least: rusqlite::Result<Option<f64>> =
+            connection.query_row("SELECT min(tokens) FROM budgets", (), |row| row.get(0));
+        match least {
+            Ok(Some(tokens)) if tokens < -0.001 => {
+                self.broken.push(format!("a budget is overdrawn: {tokens} tokens"));
+            }
+            Ok(_) => {}
+            Err(error) => self.broken.push(format!("the ledger cannot be read: {error}")),
+        }
+    }
+
+    /// VMs whose work is not finished, by the ledger: name and state.
+    pub fn unfinished(&mut self) -> Vec<(String, String)> {
+        let Some(connection) = self.connection() else { return Vec::new() };
+        let rows = || -> rusqlite::Result<Vec<(String, String)>> {
+            let sql = "SELECT vm, state FROM attempts WHERE ended_at IS NULL";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        rows().unwrap_or_default()
+    }
+}
+
+fn key_of(asked: &Request) -> String {
+    format!("{} {}", asked.method.as_str(), asked.path.to_ascii_lowercase())
+}
+
+/// The VM of a VM's own path, lower case.
+pub fn vm_of(path: &str) -> Option<String> {
+    let path = path.to_ascii_lowercase();
+    let (_, name) = path.split_once("/virtualmachines/")?;
+    (!name.contains('/')).then(|| name.to_owned())
+}

@@ -1,0 +1,62 @@
+//! A whole cluster in one thread and virtual time, from one seed: the programs' own logic and a
+//! ledger in memory's file system, over the emulator's model of Azure and a model of slurmctld.
+//!
+//! ```text
+//! seed ─► script.rs: jobs, faults, people ─┐
+//!                                          ▼
+//! run.rs: plays it ─► programs.rs: our programs as tasks ─► clients.rs ─► world.rs ─► the models
+//!      ▲                                                        │ may it act? what is broken?
+//!      └── shrink.rs: a shorter script that still fails         └► laws.rs
+//! ```
+//!
+//! - Virtual time is tokio's paused clock; the wall clock, random numbers and process numbers are
+//!   the kernel's answers, and `libc_seam.rs` gives them.
+//! - A process dies between two of its effects: requests and their answers, words to slurmctld,
+//!   commits of the ledger (`commits.rs`), the start of a driver.
+//! - The same seed and script give the same schedule, event for event.
+//!
+//! Must never: be linked into a shipped program.
+
+pub mod clients;
+pub mod commits;
+pub mod laws;
+pub mod libc_seam;
+pub mod place;
+pub mod programs;
+pub mod run;
+pub mod script;
+pub mod seen;
+pub mod shrink;
+pub mod world;
+
+use std::path::Path;
+
+use azslurm_arm_emulator::model::chance::Chance;
+
+use crate::run::Outcome;
+use crate::script::Step;
+
+/// The script of a seed.
+pub fn script_of(seed: u64) -> Vec<Step> {
+    script::script(&mut Chance::new(seed))
+}
+
+/// Runs a script on a thread of its own: nothing of another schedule is left there.
+pub fn schedule(seed: u64, steps: &[Step], is_told: bool, folder: &Path) -> Outcome {
+    std::thread::scope(|scope| {
+        let play = || {
+            let place = tempfile::Builder::new().prefix("azslurm-sim-").tempdir_in(folder);
+            let place = place.expect("the folder can be written to");
+            run::run(seed, steps, is_told, place.path())
+        };
+        match scope.spawn(play).join() {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+                let broken = vec![format!("a panic: {}", text.unwrap_or_default())];
+                Outcome { broken, ..Outcome::default() }
+            }
+        }
+    })
+}

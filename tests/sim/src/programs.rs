@@ -1,0 +1,230 @@
+//! Our programs as processes of the simulation: the functions that the real ones are made of, over
+//! doors to the models. What a real program does around them (arguments, fork, runtime) is not here.
+
+use std::fs::File;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use azslurm_azure::Arm;
+use azslurm_core::attempt::EndReason;
+use azslurm_core::hostlist;
+use azslurm_ledger::{Holder, Ledger};
+use azslurm_program::alive::Alive;
+use azslurm_program::exit::Stop;
+use azslurm_program::{Clients, Session};
+use azslurm_resume::request::ResumeRequest;
+use azslurm_slurm::Slurm;
+use azslurm_suspend::program as suspend;
+use azslurm_sync::pass::{Options, pass};
+use tokio::time::sleep;
+
+use crate::clients::{Door, Shared, Token, of};
+use crate::place::Place;
+use crate::seen::Seen;
+use crate::world::Process;
+use crate::{commits, libc_seam};
+
+/// Between two passes of the daemon while the cluster is disturbed.
+const PASS_PAUSE: u64 = 25;
+/// At most so much longer.
+const PASS_MORE: u64 = 60;
+/// The daemon follows what is under way for so long.
+const FOLLOW: Duration = Duration::from_secs(20);
+
+/// Where processes run.
+#[derive(Clone)]
+pub struct Machine {
+    /// The world.
+    pub world: Shared,
+    /// Config and ledger.
+    pub place: Arc<Place>,
+    /// What passes have found.
+    pub seen: Arc<Seen>,
+}
+
+/// A process: while its code runs, the kernel and SQLite's hooks know that it does.
+struct Running<F> {
+    process: u32,
+    work: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = ()>> Future for Running<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let before = commits::set_running(self.process);
+        libc_seam::set_pid(self.process);
+        let polled = self.work.as_mut().poll(context);
+        commits::set_running(before);
+        polled
+    }
+}
+
+impl Machine {
+    /// Starts a process; its number.
+    pub fn start<F: Future<Output = Result<(), Stop>> + 'static>(
+        &self,
+        program: &'static str,
+        work: impl FnOnce(Machine, u32) -> F,
+    ) -> u32 {
+        let process = {
+            let mut world = of(&self.world);
+            let new =
+                Process { program, handle: None, dies_in: None, is_dead: false, is_done: false };
+            world.processes.push(new);
+            u32::try_from(world.processes.len()).unwrap_or(u32::MAX)
+        };
+        let work = work(self.clone(), process);
+        let world = Arc::clone(&self.world);
+        let whole = async move {
+            let ended = work.await;
+            let mut world = of(&world);
+            let this = &mut world.processes[process as usize - 1];
+            if !this.is_dead {
+                this.is_done = true;
+                world.tell(|| match ended {
+                    Ok(()) => format!("{program}#{process} ends"),
+                    Err(stop) => format!("{program}#{process} ends: {}", stop.text()),
+                });
+            }
+        };
+        let task = tokio::task::spawn_local(Running { process, work: Box::pin(whole) });
+        of(&self.world).processes[process as usize - 1].handle = Some(task.abort_handle());
+        process
+    }
+
+    /// A session of a process; 0 for one that only looks.
+    pub fn session(&self, process: u32) -> Result<Session, Stop> {
+        let config = &self.place.config;
+        let ledger = Ledger::open(&self.place.ledger).map_err(Stop::cannot_start)?;
+        let mut session = Session::of(config.clone(), PathBuf::from("azslurm.toml"), ledger);
+        let door = Arc::new(Door { world: Arc::clone(&self.world), process });
+        session.slurm = Slurm::over(door.clone(), &config.slurm);
+        session.clients = Clients::made(config, |_credential| {
+            Arm::over(door.clone(), Arc::new(Token), &config.cloud, &config.limits)
+        })
+        .map_err(Stop::cannot_start)?;
+        Ok(session)
+    }
+
+    /// A moment of work; `None` if the process does not survive it.
+    async fn beginning(&self, process: u32, what: &str) {
+        let wait = of(&self.world).travel_here();
+        sleep(wait).await;
+        let may = of(&self.world).may_act(process, what);
+        if !may {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// slurmctld calls ResumeProgram.
+    pub fn resume(&self, nodes: String, file: String) {
+        self.start("resume", |machine, process| async move {
+            machine.beginning(process, &format!("begins for {nodes}")).await;
+            let request = ResumeRequest::new(&nodes, Some(&file)).map_err(Stop::cannot_start)?;
+            let handed = match machine.session(process) {
+                Ok(mut session) => {
+                    let start = |_: &'static str, _: &Path, holder: &Holder, alive: &Alive| {
+                        machine.drive("resume-driver", holder, alive);
+                        Ok(())
+                    };
+                    azslurm_resume::program::hand_over(&mut session, &request, start)
+                }
+                Err(stop) => Err(stop),
+            };
+            let Err(stop) = handed else { return Ok(()) };
+            let door = Arc::new(Door { world: Arc::clone(&machine.world), process });
+            let slurm = Slurm::over(door, &machine.place.config.slurm);
+            let told = azslurm_resume::program::tell_none_comes(&slurm, &request, &stop).await;
+            told.map_err(Stop::failed)?;
+            Err(stop)
+        });
+    }
+
+    /// slurmctld calls SuspendProgram or ResumeFailProgram.
+    pub fn suspend(&self, nodes: String, why: EndReason) {
+        let is_fail = why == EndReason::ResumeTimeout;
+        let (program, driver) = match is_fail {
+            true => ("resume-fail", "resume-fail-driver"),
+            false => ("suspend", "suspend-driver"),
+        };
+        self.start(program, |machine, process| async move {
+            machine.beginning(process, &format!("begins for {nodes}")).await;
+            let wanted = hostlist::expand(&nodes).map_err(Stop::cannot_start)?;
+            let mut session = machine.session(process)?;
+            let (ours, _strangers) = suspend::sort_out(&session, &wanted)?;
+            let start = |_: &'static str, _: &Path, holder: &Holder, alive: &Alive| {
+                machine.drive(driver, holder, alive);
+                Ok(())
+            };
+            suspend::hand_over(&mut session, (program, why), &ours, start).map(drop)
+        });
+    }
+
+    /// A front starts its driver, which keeps the proof that the holder lives.
+    fn drive(&self, program: &'static str, holder: &Holder, alive: &Alive) {
+        let front = commits::running();
+        let proof: Option<File> = alive.hand_on().ok();
+        // exec is an effect: a front may die before it.
+        if !of(&self.world).may_act(front, "starts its driver") {
+            return;
+        }
+        let holder = holder.clone();
+        self.start(program, |machine, process| async move {
+            let _proof = proof;
+            machine.beginning(process, &format!("drives {}", holder.as_str())).await;
+            let mut session = machine.session(process)?;
+            session.connect()?;
+            match program {
+                "resume-driver" => {
+                    azslurm_resume::program::carry_out(&mut session, &holder).await.map(drop)
+                }
+                "suspend-driver" => suspend::carry_out(&mut session, &holder).await.map(drop),
+                _ => azslurm_resume_fail::program::carry_out(&mut session, &holder).await.map(drop),
+            }
+        });
+    }
+
+    /// A person runs `azslurm-sync`.
+    pub fn pass_by_hand(&self, follow: Duration) {
+        self.start("pass", |machine, process| async move {
+            machine.one_pass(process, follow).await
+        });
+    }
+
+    async fn one_pass(&self, process: u32, follow: Duration) -> Result<(), Stop> {
+        self.beginning(process, "begins a pass").await;
+        let mut session = self.session(process)?;
+        self.seen.look(self).await;
+        pass(&mut session, Options { dry_run: false, wait: follow, force: false }).await?;
+        of(&self.world).laws.look();
+        Ok(())
+    }
+
+    /// The daemon: a pass after the other.
+    pub fn daemon(&self) -> u32 {
+        self.start("sync", |machine, process| async move {
+            loop {
+                if let Err(stop) = machine.one_pass(process, FOLLOW).await {
+                    of(&machine.world).tell(|| format!("sync#{process}: {}", stop.text()));
+                }
+                machine.seen.passed();
+                let quiet = machine.seen.quiet_passes();
+                let pause = match quiet {
+                    0 => {
+                        let mut world = of(&machine.world);
+                        let more = crate::script::below(&mut world.chance, PASS_MORE);
+                        PASS_PAUSE + more
+                    }
+                    1..=8 => 60,
+                    _ => 300,
+                };
+                sleep(Duration::from_secs(pause)).await;
+            }
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! What happens to a cluster besides its own work: jobs, faults, people; drawn from a seed, and a
+//! list, so that a failing one can be made shorter.
+
+use azslurm_arm_emulator::model::chance::Chance;
+
+use crate::place::NODESETS;
+
+/// One second in milliseconds.
+pub const SECOND: i64 = 1000;
+/// One minute in milliseconds.
+pub const MINUTE: i64 = 60 * SECOND;
+/// Nothing is disturbed after this; jobs come within two thirds of it.
+pub const DISTURBED_MAX: i64 = 15 * MINUTE;
+/// The longest that a job computes.
+const JOB_MAX: i64 = 4 * MINUTE;
+
+/// Something that happens, and when, in milliseconds from the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// When.
+    pub at: i64,
+    /// What.
+    pub what: What,
+}
+
+/// Something that happens. A `pick` chooses among what is there at that moment, and means nothing
+/// where nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A user submits a job: index of the nodeset, nodes, how long it computes.
+    Submit(usize, usize, i64),
+    /// A user cancels a job.
+    Cancel(u64),
+    /// A person runs `azslurm-sync` by hand, which follows for so long.
+    Pass(i64),
+    /// One of our processes is killed, so many effects from now.
+    Kill(u64, u32),
+    /// All our processes are killed.
+    KillAll,
+    /// slurmctld starts anew, with its state or without, and takes its programs along or not.
+    RestartSlurm(bool, bool),
+    /// slurmctld is away for so long.
+    SlurmDown(i64),
+    /// slurmctld takes connections and does not answer for so long.
+    SlurmHangs(i64),
+    /// Azure has no room for a size, at PUT or while it makes the VM: index of the nodeset, whether
+    /// in the first region only, whether late, how long.
+    Full(usize, bool, bool, i64),
+    /// A size's quota is used up in the first region.
+    NoQuota(usize, i64),
+    /// Azure lets only a few calls through.
+    Throttle(i64),
+    /// So many of a thousand requests are lost, before Azure or after it, for so long.
+    Lossy(u64, i64),
+    /// Requests are late by as much as a minute, and some arrive twice.
+    Slow(i64),
+    /// Resource Graph lies so far behind from now on.
+    Lag(i64),
+    /// Lists break off for so long: every page after the first is refused, and the graph.
+    ListsFail(i64),
+    /// Azure takes a Spot VM.
+    Evict(u64),
+    /// A VM is gone, whoever did it.
+    Vanish(u64),
+    /// slurmd of a node dies; its VM stays.
+    SlurmdDies(u64),
+    /// VMs that begin to boot within this time never register.
+    BadBoots(i64),
+    /// The ledger is deleted.
+    LoseLedger,
+    /// The ledger is put back as it was when the disturbances began.
+    RollBackLedger,
+    /// Somebody sets the wall clock.
+    StepClock(i64),
+    /// An administrator drains a node.
+    Drain(u64),
+    /// An administrator sets a node down.
+    Down(u64),
+    /// An administrator resumes a node.
+    Resume(u64),
+    /// An administrator deletes one of our VMs in the portal.
+    DeleteVm(u64),
+}
+
+/// A number below `below`, which is not 0.
+pub fn below(chance: &mut Chance, below: u64) -> u64 {
+    chance.bits() % below
+}
+
+fn between(chance: &mut Chance, from: i64, to: i64) -> i64 {
+    from + i64::try_from(below(chance, u64::try_from(to - from + 1).unwrap_or(1))).unwrap_or(0)
+}
+
+/// The script of a seed, in the order of time.
+pub fn script(chance: &mut Chance) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let length = between(chance, 3 * MINUTE, DISTURBED_MAX);
+    for _ in 0..=below(chance, 4) {
+        let at = between(chance, 0, length * 2 / 3);
+        let nodeset = below(chance, NODESETS.len() as u64) as usize;
+        let most = if NODESETS[nodeset].name == "hb" { 2 } else { NODESETS[nodeset].count };
+        let nodes = 1 + below(chance, most as u64) as usize;
+        let what = What::Submit(nodeset, nodes, between(chance, 5 * SECOND, JOB_MAX));
+        steps.push(Step { at, what });
+    }
+    // Most schedules have a few disturbances, some many: what needs many to go wrong is rare.
+    let many = if below(chance, 4) == 0 { 12 } else { 5 };
+    for _ in 0..below(chance, many) {
+        let at = between(chance, 0, length);
+        steps.push(Step { at, what: disturbance(chance) });
+    }
+    steps.sort_by_key(|step| step.at);
+    steps
+}
+
+fn disturbance(chance: &mut Chance) -> What {
+    let pick = chance.bits();
+    let time = between(chance, 20 * SECOND, 5 * MINUTE);
+    let nodeset = below(chance, NODESETS.len() as u64) as usize;
+    let (one, other) = (pick & 1 == 0, pick & 2 == 0);
+    match below(chance, 33) {
+        0..=6 => What::Kill(pick, below(chance, 14) as u32),
+        7 => What::KillAll,
+        8 => What::RestartSlurm(pick & 12 != 0, one),
+        9 => What::SlurmDown(time / 2),
+        10 => What::SlurmHangs(time / 4),
+        11 | 12 => What::Full(nodeset, one, other, time),
+        13 => What::NoQuota(nodeset, time),
+        14 => What::Throttle(time),
+        15 | 16 => What::Lossy(50 + below(chance, 400), time),
+        17 | 18 => What::Slow(time),
+        19 => What::Lag(time),
+        20 => What::ListsFail(time),
+        21 | 22 => What::Evict(pick),
+        23 => What::Vanish(pick),
+        24 => What::SlurmdDies(pick),
+        25 => What::BadBoots(time),
+        26 => What::LoseLedger,
+        27 => What::RollBackLedger,
+        28 => What::StepClock(if one { time } else { -time }),
+        29 => match below(chance, 3) {
+            0 => What::Drain(pick),
+            1 => What::Down(pick),
+            _ => What::Resume(pick),
+        },
+        30 => What::DeleteVm(pick),
+        31 => What::Pass(time / 5),
+        _ => What::Cancel(pick),
+    }
+}
