@@ -18,7 +18,6 @@ struct Kernel {
     /// The wall clock at `began`, in milliseconds since 1970.
     wall_ms: i64,
     began: Instant,
-    random: u64,
     pid: i32,
 }
 
@@ -27,8 +26,8 @@ thread_local! {
 }
 
 /// From now on this thread's kernel is a simulated one; needs a tokio runtime with a paused clock.
-pub fn begin(wall_ms: i64, seed: u64) {
-    let kernel = Kernel { wall_ms, began: Instant::now(), random: seed, pid: 1 };
+pub fn begin(wall_ms: i64) {
+    let kernel = Kernel { wall_ms, began: Instant::now(), pid: 1 };
     KERNEL.with(|cell| cell.set(Some(kernel)));
 }
 

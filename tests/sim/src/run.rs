@@ -56,7 +56,7 @@ pub fn run(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path) -
         .expect("a runtime needs no more than memory");
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async {
-        libc_seam::begin(BEGAN_MS, seed);
+        libc_seam::begin(BEGAN_MS);
         live(seed, steps, is_told, folder).await
     });
     drop(local);

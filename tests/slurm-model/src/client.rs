@@ -66,7 +66,8 @@ impl<'a> Change<'a> {
             match key.to_ascii_lowercase().as_str() {
                 "nodename" | "node" => change.nodes = value,
                 "state" => {
-                    let unknown = || Output::refused(format!("Invalid input: {word}\nRequest aborted"));
+                    let unknown =
+                        || Output::refused(format!("Invalid input: {word}\nRequest aborted"));
                     change.verb = Some(Verb::of_word(value).ok_or_else(unknown)?);
                 }
                 "reason" => change.reason = Some(value),
@@ -300,9 +301,7 @@ impl Slurmctld {
                 None
             }
             Phase::Pending | Phase::Configuring => Some("Job is pending execution"),
-            Phase::Completing | Phase::Ended(_) => {
-                Some("Job/step already completing or completed")
-            }
+            Phase::Completing | Phase::Ended(_) => Some("Job/step already completing or completed"),
         }
     }
 

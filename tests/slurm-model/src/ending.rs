@@ -47,7 +47,14 @@ impl Slurmctld {
         match job.phase {
             Phase::Pending => return Err("Job is pending execution"),
             Phase::Completing => {
+                let Ending::Exit(_) = job.ending else { return Err("Job is pending execution") };
                 job.ending = Ending::Requeue;
+                job.requeues.push(Requeue {
+                    at: now,
+                    why: RequeueWhy::Asked,
+                    node: None,
+                    was_running: false,
+                });
                 return Ok(());
             }
             // One that is over would begin anew; nobody asks for that here.
@@ -95,8 +102,8 @@ impl Slurmctld {
             let node = &mut self.nodes[place];
             node.jobs.retain(|other| *other != at);
             node.cpus_used -= cpus_of(job, node.spec.cpus);
-            let flags = node.flags;
-            if !node.is_down && !flags.powered_down && !flags.powering_up && lasts > 0 {
+            let is_off = node.is_saving || node.flags.powered_down || node.flags.powering_up;
+            if !node.is_down && !is_off && lasts > 0 {
                 // A slurmd that does not answer confirms nothing until it is given up.
                 let until = if node.is_alive() { now + lasts } else { NEVER };
                 job.completing.push((place, until));
@@ -106,14 +113,15 @@ impl Slurmctld {
                 node.last_busy = Some(now);
             }
         }
-        for (place, _) in job.first_end.drain(..) {
-            job.completing.retain(|(other, _)| *other != place);
-            self.nodes[place].flags.completing = false;
-        }
+        let over = std::mem::take(&mut job.first_end);
         job.phase = Phase::Completing;
         job.ending = ending;
         (job.ready_at, job.ends_at) = (NEVER, NEVER);
+        job.is_unheard = false;
         self.resume_jobs.retain(|other| *other != at);
+        for (place, _) in over {
+            self.settle_node(place, now);
+        }
         self.finish_if_clean(at, now);
         self.touch(now);
     }
@@ -149,9 +157,7 @@ impl Slurmctld {
     /// Nodes that have been cleaned up by now.
     pub(crate) fn finish_ends(&mut self, now: i64) {
         for at in self.active.clone() {
-            if self.jobs[at].first_end.iter().any(|(_, until)| *until <= now) {
-                self.lose_to_first_end(at, now);
-            }
+            self.finish_first_end(at, now);
             let due = |(_, until): &(usize, i64)| *until <= now;
             let (done, left): (Vec<_>, Vec<_>) =
                 self.jobs[at].completing.iter().partition(|one| due(one));
@@ -166,10 +172,17 @@ impl Slurmctld {
         }
     }
 
-    /// The end of a job's first run takes the second one with it.
-    fn lose_to_first_end(&mut self, at: usize, now: i64) {
-        if self.jobs[at].has_nodes() {
+    /// The end of a job's first run takes the second one with it, where that is on the same node.
+    fn finish_first_end(&mut self, at: usize, now: i64) {
+        let job = &mut self.jobs[at];
+        let Some(place) = job.first_end.iter().position(|(_, until)| *until <= now) else { return };
+        let (node, _) = job.first_end.swap_remove(place);
+        let is_on_it = job.has_nodes() && job.nodes.contains(&node);
+        self.settle_node(node, now);
+        if is_on_it {
             self.deallocate(at, Ending::Exit(Exit::LostToFirstEnd), now);
+        } else {
+            self.finish_first_end(at, now);
         }
     }
 
@@ -241,7 +254,7 @@ impl Slurmctld {
             let is_waiting = matches!(job.phase, Phase::Pending | Phase::Completing);
             is_waiting && last == Some(name)
         };
-        let Some(at) = self.active.iter().filter(was_here).next_back().copied() else { return };
+        let Some(at) = self.active.iter().rfind(was_here).copied() else { return };
         let job = &mut self.jobs[at];
         job.completing.retain(|(place, _)| *place != node);
         job.completing.push((node, until));

@@ -89,6 +89,14 @@ impl Job {
         }
     }
 
+    /// No slurmctld knows of it any more. One that had ended before stays as it ended.
+    pub(crate) fn lose(&mut self, now: i64) {
+        if self.ended_at.is_none() {
+            self.phase = Phase::Ended(Exit::LostWithState);
+            self.ended_at = Some(now);
+        }
+    }
+
     /// Whether the scheduler looks at it.
     pub(crate) fn is_startable(&self, now: i64) -> bool {
         match self.phase {

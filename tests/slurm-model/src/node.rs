@@ -94,7 +94,7 @@ pub(crate) struct Node {
     pub(crate) jobs: Vec<usize>,
     /// How many of its CPUs they use.
     pub(crate) cpus_used: usize,
-    /// When ResumeProgram was called for it last; `None` after ResumeTimeout.
+    /// When ResumeProgram was called for it; `None` once it has registered or timed out.
     pub(crate) boot_asked_at: Option<i64>,
     /// When SuspendProgram was called for it last.
     pub(crate) suspend_asked_at: Option<i64>,

@@ -179,7 +179,9 @@ impl Slurmctld {
             Version::V22_05 => "all_nodes",
             Version::V23_11 | Version::V24_11 => "all_nodes_resume",
         };
-        json!({ "jobs": found.jobs, all: self.fold(&found.wake) }).to_string()
+        // slurmctld writes the jobs first; a map here would be sorted.
+        let (jobs, nodes) = (json!(found.jobs), json!(self.fold(&found.wake)));
+        format!("{{\"jobs\":{jobs},\"{all}\":{nodes}}}")
     }
 
     fn wake(&mut self, at: usize, now: i64, found: &mut Found) {
@@ -207,6 +209,7 @@ impl Slurmctld {
         node.is_booting = true;
         node.boot_asked_at = Some(now);
         node.last_response = now;
+        self.node_is_up(at);
     }
 
     /// `_node_state_suspendable()`, and what SuspendProgram's call does to the node.

@@ -1,8 +1,8 @@
 //! The scheduler: which waiting job gets which nodes, and when its script starts.
 
+use crate::NEVER;
 use crate::Slurmctld;
 use crate::job::{Job, Phase};
-use crate::NEVER;
 
 impl Slurmctld {
     /// One look at all waiting jobs, by number; one that does not fit does not keep others back.

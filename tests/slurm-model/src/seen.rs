@@ -133,7 +133,7 @@ pub struct NodeSeen {
     pub jobs: Vec<u32>,
     /// Jobs that are being cleaned up on it.
     pub completing: Vec<u32>,
-    /// When ResumeProgram was called for it last; `None` after ResumeTimeout.
+    /// When ResumeProgram was called for it; `None` once it has registered or timed out.
     pub boot_asked_at: Option<i64>,
     /// Its daemon, as it is.
     pub slurmd: Slurmd,

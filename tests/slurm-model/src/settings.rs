@@ -74,6 +74,9 @@ pub struct Settings {
     pub return_to_service: u8,
     /// `idle_on_node_suspend` of `SlurmctldParameters`.
     pub idle_on_node_suspend: bool,
+    /// slurmdbd keeps the accounting. Without it releases from 23.02 on keep the reason of a node
+    /// that is well again, until a job gets the node.
+    pub has_accounting: bool,
     /// From a change to the scheduler's next look.
     pub schedule_delay_ms: i64,
     /// From a change to the next pass of the power saving thread.
@@ -106,6 +109,7 @@ impl Default for Settings {
             cred_expire_ms: 120_000,
             return_to_service: 2,
             idle_on_node_suspend: true,
+            has_accounting: false,
             schedule_delay_ms: 1_000,
             power_delay_ms: 1_000,
             ready_check_ms: 30_000,

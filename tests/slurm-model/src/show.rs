@@ -46,7 +46,8 @@ impl Slurmctld {
         if has_registered {
             write!(out, "Version={} OS=Linux 6.1.0 #1 SMP ", version.as_str()).expect(WRITES);
         }
-        write!(out, " RealMemory=500 AllocMem=0 FreeMem=N/A Sockets={cpus} Boards=1").expect(WRITES);
+        write!(out, " RealMemory=500 AllocMem=0 FreeMem=N/A Sockets={cpus} Boards=1")
+            .expect(WRITES);
         write!(out, " State={} ThreadsPerCore=1 TmpDisk=0", node.state()).expect(WRITES);
         write!(out, " Weight={} Owner=N/A MCS_label=N/A", node.spec.weight).expect(WRITES);
         write!(out, " Partitions={} ", node.spec.partition).expect(WRITES);
@@ -120,7 +121,8 @@ impl Slurmctld {
         write!(out, " StartTime={starts} EndTime={}", time(job.ended_at, "Unknown")).expect(WRITES);
         out.push_str(" Deadline=N/A SuspendTime=None SecsPreSuspend=0");
         write!(out, " Partition={} AllocNode:Sid=head:1", self.partition_of(at)).expect(WRITES);
-        let list = |names: &[String]| if names.is_empty() { "(null)".to_owned() } else { names.join(",") };
+        let list =
+            |names: &[String]| if names.is_empty() { "(null)".to_owned() } else { names.join(",") };
         let (required, excluded) = (list(&job.spec.required), list(&job.spec.excluded));
         write!(out, " ReqNodeList={required} ExcNodeList={excluded}").expect(WRITES);
         let nodes = self.nodes_shown(at);
@@ -133,7 +135,8 @@ impl Slurmctld {
         if let Some(comment) = &job.admin_comment {
             write!(out, "AdminComment={comment} ").expect(WRITES);
         }
-        out.push_str("StdErr=/dev/null StdIn=/dev/null StdOut=/dev/null Power= \n");
+        out.push_str("StdErr=/dev/null StdIn=/dev/null StdOut=/dev/null ");
+        out.push_str(if self.settings.version.is_before_23() { "Power= \n" } else { "\n" });
     }
 
     /// A job that is being cleaned up has the nodes that are not clean yet.

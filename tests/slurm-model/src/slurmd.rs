@@ -45,6 +45,8 @@ impl Slurmctld {
         };
         if record.is_alive() {
             self.hear_again(at, now);
+        } else if record.is_pinged() {
+            self.hear_no_end(at);
         }
         self.refresh();
     }
@@ -54,6 +56,10 @@ impl Slurmctld {
     pub(crate) fn greet(&mut self, at: usize, now: i64) {
         let node = &mut self.nodes[at];
         node.last_response = now;
+        // A node that is not off counts as busy until now; how long it was idle is not kept.
+        if !node.flags.powered_down {
+            node.last_busy = Some(now);
+        }
         if node.is_alive() && node.is_pinged() {
             node.ping_at = now + PING_SOON_MS;
         }
@@ -91,7 +97,6 @@ impl Slurmctld {
         for place in self.active.clone() {
             let job = &mut self.jobs[place];
             job.completing.retain(|(node, _)| *node != at);
-            job.first_end.retain(|(node, _)| *node != at);
             self.finish_if_clean(place, now);
         }
         if is_rebooted {
@@ -108,7 +113,8 @@ impl Slurmctld {
         let node = &mut self.nodes[at];
         node.is_booting = false;
         node.is_saving = false;
-        if node.flags.powering_up || node.flags.powered_down {
+        let was_off = node.flags.powered_down;
+        if node.flags.powering_up || was_off {
             node.last_busy = Some(now);
         }
         node.flags.not_responding = false;
@@ -116,6 +122,11 @@ impl Slurmctld {
         node.flags.powered_down = false;
         node.flags.powering_down = false;
         node.last_response = now;
+        node.boot_asked_at = None;
+        node.suspend_asked_at = None;
+        if was_off {
+            self.node_is_up(at);
+        }
         self.return_to_service(at, now);
         self.touch(now);
     }
@@ -132,7 +143,15 @@ impl Slurmctld {
         node.is_down = false;
         node.last_busy = Some(now);
         if !node.flags.drain && !node.flags.fail {
-            node.reason = None;
+            self.node_is_up(at);
+        }
+    }
+
+    /// Ends that are under way on a silent node are confirmed by nobody, until it is given up.
+    fn hear_no_end(&mut self, at: usize) {
+        for place in &self.active {
+            let ends = self.jobs[*place].completing.iter_mut();
+            ends.filter(|(node, _)| *node == at).for_each(|(_, until)| *until = NEVER);
         }
     }
 
@@ -167,12 +186,16 @@ impl Slurmctld {
         if !node.is_pinged() || node.is_down {
             return NEVER;
         }
-        let ping = self.settings.slurmd_timeout_ms / PINGS_PER_TIMEOUT;
-        if node.flags.not_responding {
-            since.saturating_add(self.settings.slurmd_timeout_ms).saturating_add(ping)
-        } else {
-            since.saturating_add(ping)
-        }
+        let period = (self.settings.slurmd_timeout_ms / PINGS_PER_TIMEOUT).max(PING_SOON_MS);
+        let patience = if node.flags.not_responding { self.settings.slurmd_timeout_ms } else { 0 };
+        let from = since.saturating_add(patience).saturating_add(period).max(self.clock);
+        if from == NEVER { NEVER } else { self.turn_from(from, period) }
+    }
+
+    /// The first turn of pings that is not before `from`.
+    fn turn_from(&self, from: i64, period: i64) -> i64 {
+        let turns = (from - self.booted_at + period - 1).div_euclid(period);
+        self.booted_at + turns * period
     }
 
     /// Pings whose time has come.

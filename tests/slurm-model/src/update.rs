@@ -56,6 +56,15 @@ impl Verb {
         }
     }
 
+    fn is_power(self) -> bool {
+        match self {
+            Verb::PowerDown | Verb::PowerDownAsap | Verb::PowerDownForce | Verb::PowerUp => true,
+            Verb::Down | Verb::Drain | Verb::Fail | Verb::Idle | Verb::Resume | Verb::Undrain => {
+                false
+            }
+        }
+    }
+
     fn is_allowed(self, node: &Node) -> bool {
         match self {
             Verb::Down
@@ -109,13 +118,25 @@ impl Slurmctld {
         if let Some(text) = reason.filter(|text| !text.is_empty()) {
             self.set_reason(at, text, now);
         }
-        let Some(verb) = verb else { return true };
-        if !verb.is_allowed(&self.nodes[at]) {
-            return false;
+        let is_allowed = verb.is_none_or(|verb| verb.is_allowed(&self.nodes[at]));
+        if let Some(verb) = verb.filter(|_| is_allowed) {
+            self.say(at, verb, now);
+            self.touch(now);
         }
-        self.say(at, verb, now);
-        self.touch(now);
-        true
+        // Whatever was said, a healthy node is told to the accounting; not so by the power verbs.
+        let node = &self.nodes[at];
+        let is_healthy = !node.is_down && !node.flags.drain && !node.flags.fail;
+        if is_healthy && !verb.is_some_and(Verb::is_power) {
+            self.node_is_up(at);
+        }
+        is_allowed
+    }
+
+    /// `clusteracct_storage_g_node_up()`: what the reason was for is over.
+    pub(crate) fn node_is_up(&mut self, at: usize) {
+        if self.settings.version.is_before_23() || self.settings.has_accounting {
+            self.nodes[at].reason = None;
+        }
     }
 
     fn set_reason(&mut self, at: usize, text: &str, now: i64) {
@@ -174,7 +195,6 @@ impl Slurmctld {
         node.flags.drain = false;
         node.flags.fail = false;
         node.last_busy = (!node.flags.powered_down).then_some(now);
-        self.end_of_reason(at);
         self.spring_trap_if_off(at, now);
     }
 
@@ -191,15 +211,7 @@ impl Slurmctld {
             node.is_down = false;
             node.require_registration(now);
         }
-        self.end_of_reason(at);
         self.spring_trap_if_off(at, now);
-    }
-
-    /// A reason goes with what it was for; from 23.02 on it stays (SLURM.md §6).
-    fn end_of_reason(&mut self, at: usize) {
-        if self.settings.version.is_before_23() {
-            self.nodes[at].reason = None;
-        }
     }
 
     fn spring_trap_if_off(&mut self, at: usize, now: i64) {
