@@ -17,7 +17,7 @@ use source::{Source, Where, rust_sources};
 
 /// Our packages from left to right. suspend comes before resume_fail, which deletes by its
 /// functions.
-const LEFT_TO_RIGHT: [&str; 13] = [
+const LEFT_TO_RIGHT: [&str; 15] = [
     "azslurm-core",
     "azslurm-slurm",
     "azslurm-azure",
@@ -29,6 +29,8 @@ const LEFT_TO_RIGHT: [&str; 13] = [
     "azslurm-conf",
     "azslurm-sync",
     "azslurm-arm-emulator",
+    "azslurm-slurm-model",
+    "azslurm-sim",
     "azslurm-test-cluster",
     "azslurm-tests",
 ];
@@ -44,7 +46,10 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         "azslurm-suspend" | "azslurm-conf" => 5,
         "azslurm-resume" | "azslurm-resume-fail" => 6,
         "azslurm-sync" => 9,
-        "azslurm-tests" => 12,
+        // It shares names and host lists; how azslurm reads its words is what its tests show.
+        "azslurm-slurm-model" => 2,
+        "azslurm-sim" => 12,
+        "azslurm-tests" => 14,
         _ => return None,
     };
     Some(&LEFT_TO_RIGHT[..first])
@@ -59,11 +64,11 @@ const OUTSIDE_CORE_TESTS: [&str; 1] = ["proptest"];
 
 /// Outside crates that are named in one place, and by the tests listed beside it.
 const ONE_PLACE: [(&str, &[&str]); 5] = [
-    ("reqwest", &["azslurm-azure", "azslurm-arm-emulator", "azslurm-tests"]),
-    ("azure_core", &["azslurm-azure"]),
+    ("reqwest", &["azslurm-azure", "azslurm-arm-emulator", "azslurm-sim", "azslurm-tests"]),
+    ("azure_core", &["azslurm-azure", "azslurm-sim"]),
     ("azure_identity", &["azslurm-azure"]),
     ("azure_mgmt_compute", &["azslurm-azure"]),
-    ("rusqlite", &["azslurm-ledger", "azslurm-test-cluster", "azslurm-tests"]),
+    ("rusqlite", &["azslurm-ledger", "azslurm-sim", "azslurm-test-cluster", "azslurm-tests"]),
 ];
 
 /// Packages whose library has another name than the package.
@@ -73,8 +78,12 @@ const LIBRARIES: [(&str, &str); 1] = [("rustls-webpki", "webpki")];
 /// driver.
 const STARTS_PROCESSES: [&str; 2] = ["crates/slurm/", "crates/program/"];
 
-/// The symbol trap of a static binary.
-const UNSAFE: &str = "crates/program/src/no_name_service.rs";
+/// The symbol trap of a static binary; the simulation's kernel and its hook in SQLite.
+const UNSAFE: [&str; 3] = [
+    "crates/program/src/no_name_service.rs",
+    "tests/sim/src/commits.rs",
+    "tests/sim/src/libc_seam.rs",
+];
 
 /// The top-level folder, dot-files and `target` aside.
 const TOP_LEVEL: [&str; 23] = [
@@ -222,8 +231,9 @@ fn is_unsafe(source: &Source) -> Vec<String> {
     let path = &source.path;
     let words = [&["unsafe"][..], &["unsafe_code"][..]];
     let lines = words.iter().flat_map(|words| source.find(words, Where::Everywhere));
-    let tell = |line| format!("{path}:{line}: only {UNSAFE} may: {}", line_of(source, line));
-    lines.filter(|_| path != UNSAFE).map(tell).collect()
+    let tell =
+        |line| format!("{path}:{line}: only {} may: {}", UNSAFE.join(", "), line_of(source, line));
+    lines.filter(|_| !UNSAFE.contains(&path.as_str())).map(tell).collect()
 }
 
 fn workspace() -> toml::Table {
@@ -370,6 +380,6 @@ mod each_rule_can_fail {
         let text = "#[unsafe(no_mangle)]\nfn f() { unsafe { g() } }";
         let source = |path| Source::new(path, text).expect("the sample is Rust");
         assert_eq!(is_unsafe(&source("sync/src/lib.rs")).len(), 2);
-        assert_eq!(is_unsafe(&source(UNSAFE)).len(), 0);
+        assert_eq!(is_unsafe(&source(UNSAFE[0])).len(), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use azslurm_arm_emulator::model::message::{Method, Request, Response};
-use azslurm_slurm_model::{JobSeen, JobState, Slurmctld};
+use azslurm_slurm_model::{JobSeen, JobState, Requeue, Slurmctld};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::script::SECOND;
@@ -81,7 +81,9 @@ impl Laws {
     fn attempt(&mut self, vm: &str) -> Option<(String, Option<i64>)> {
         let connection = self.connection()?;
         let mut statement = connection
-            .prepare_cached("SELECT state, changed_at, delete_intended_at FROM attempts WHERE vm = ?1")
+            .prepare_cached(
+                "SELECT state, changed_at, delete_intended_at FROM attempts WHERE vm = ?1",
+            )
             .ok()?;
         let row = statement.query_row([vm], |row| {
             let (state, changed): (String, i64) = (row.get(0)?, row.get(1)?);
@@ -143,7 +145,8 @@ impl Laws {
         let is_leaving = slurm
             .node(&guest.node)
             .is_none_or(|node| node.flags.powering_down || node.flags.power_down);
-        let runs = |job: &JobSeen| job.state == JobState::Running && job.nodes.contains(&guest.node);
+        let runs =
+            |job: &JobSeen| job.state == JobState::Running && job.nodes.contains(&guest.node);
         if is_its_vm && !is_leaving && slurm.jobs().iter().any(runs) {
             return vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)];
         }
@@ -169,6 +172,23 @@ impl Laws {
     /// slurmctld has begun anew, with its state or without.
     pub fn slurmctld_restarted(&mut self, keeps_state: bool) {
         self.has_lost_jobs |= !keeps_state;
+    }
+
+    /// Jobs that ran and were taken from their nodes, and nobody but us can have done it.
+    pub fn requeued(&self, slurm: &Slurmctld) -> Vec<String> {
+        let is_ours = |requeue: &&Requeue| {
+            let is_excused = requeue.node.as_ref().is_some_and(|node| self.excused.contains(node));
+            requeue.was_running && !is_excused && !self.has_lost_jobs
+        };
+        let of_job = |job: JobSeen| {
+            let id = job.id;
+            let ours: Vec<Requeue> = job.requeues.iter().filter(is_ours).cloned().collect();
+            ours.into_iter().map(move |requeue| {
+                let Requeue { why, node, .. } = requeue;
+                format!("job {id} ran and was requeued ({why:?} of {node:?})")
+            })
+        };
+        slurm.jobs().into_iter().flat_map(of_job).collect()
     }
 
     /// slurmd of a node has registered from a VM.

@@ -191,9 +191,10 @@ impl Machine {
 
     /// A person runs `azslurm-sync`.
     pub fn pass_by_hand(&self, follow: Duration) {
-        self.start("pass", |machine, process| async move {
-            machine.one_pass(process, follow).await
-        });
+        self.start(
+            "pass",
+            |machine, process| async move { machine.one_pass(process, follow).await },
+        );
     }
 
     async fn one_pass(&self, process: u32, follow: Duration) -> Result<(), Stop> {

@@ -89,7 +89,15 @@ async fn live(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path
     let judge = Arc::clone(&world);
     commits::begin(Box::new(move |process| of(&judge).may_act(process, "commits")));
     let machine = Machine { world, place, seen: Arc::new(Seen::default()) };
-    let mut stage = Stage { machine, steps, next: 0, snapshot: None, daemon: 0, is_quiet: false, ends: Vec::new() };
+    let mut stage = Stage {
+        machine,
+        steps,
+        next: 0,
+        snapshot: None,
+        daemon: 0,
+        is_quiet: false,
+        ends: Vec::new(),
+    };
     stage.play().await;
     commits::end();
     let mut world = of(&stage.machine.world);
@@ -232,8 +240,13 @@ impl Stage<'_> {
                 world.tell(|| format!("  job {job}"));
             }
             What::Cancel(pick) => {
-                let open: Vec<u32> =
-                    world.slurm.jobs().iter().filter(|job| !matches!(job.state, JobState::Ended(_))).map(|job| job.id).collect();
+                let open: Vec<u32> = world
+                    .slurm
+                    .jobs()
+                    .iter()
+                    .filter(|job| !matches!(job.state, JobState::Ended(_)))
+                    .map(|job| job.id)
+                    .collect();
                 if let Some(job) = picked(&open, *pick).copied() {
                     world.tell(|| format!("  scancel {job}"));
                     world.slurm.cancel(job, now);
@@ -421,7 +434,8 @@ impl Stage<'_> {
     }
 
     fn admin(&mut self, pick: u64, verb: &str) {
-        let nodes: Vec<String> = NODESETS.iter().flat_map(|of| of.names().collect::<Vec<_>>()).collect();
+        let nodes: Vec<String> =
+            NODESETS.iter().flat_map(|of| of.names().collect::<Vec<_>>()).collect();
         let Some(node) = picked(&nodes, pick) else { return };
         self.says(node, verb);
     }
@@ -431,7 +445,8 @@ impl Stage<'_> {
         if verb != "resume" {
             world.laws.excuse(node);
         }
-        let mut words = vec!["update".to_owned(), format!("nodename={node}"), format!("state={verb}")];
+        let mut words =
+            vec!["update".to_owned(), format!("nodename={node}"), format!("state={verb}")];
         if verb != "resume" {
             words.push(format!("reason={ADMIN}"));
         }
@@ -446,7 +461,8 @@ impl Stage<'_> {
             let is_calm = {
                 let world = of(&self.machine.world);
                 let (now, weather) = (world.now(), &world.weather);
-                let until = [weather.lossy.1, weather.slow, weather.slurm_away, weather.slurm_hangs];
+                let until =
+                    [weather.lossy.1, weather.slow, weather.slurm_away, weather.slurm_hangs];
                 let more = [weather.lists_fail, weather.bad_boots];
                 self.next == self.steps.len() && until.iter().chain(&more).all(|at| *at <= now)
             };
@@ -457,6 +473,9 @@ impl Stage<'_> {
         }
         let left = self.left();
         if left.is_empty() {
+            let mut world = of(&self.machine.world);
+            let taken = world.laws.requeued(&world.slurm);
+            taken.into_iter().for_each(|what| world.broken(what));
             return true;
         }
         let passes = self.machine.seen.quiet_passes();
@@ -477,7 +496,9 @@ impl Stage<'_> {
             let nodes = NODESETS.iter().flat_map(|of| of.names().collect::<Vec<_>>());
             let is_kept = |name: &String| {
                 let node = world.slurm.node(name);
-                node.is_some_and(|node| node.reason.as_deref().is_some_and(|why| why.contains(ADMIN)))
+                node.is_some_and(|node| {
+                    node.reason.as_deref().is_some_and(|why| why.contains(ADMIN))
+                })
             };
             nodes.filter(is_kept).collect::<Vec<_>>()
         };
@@ -507,7 +528,9 @@ impl Stage<'_> {
         }
         let vms = world.azure.history().alive("Microsoft.Compute/virtualMachines");
         left.extend(vms.map(|name| format!("VM {name} is alive")));
-        for kind in ["Microsoft.Compute/availabilitySets", "Microsoft.Compute/proximityPlacementGroups"] {
+        for kind in
+            ["Microsoft.Compute/availabilitySets", "Microsoft.Compute/proximityPlacementGroups"]
+        {
             let parts = world.azure.history().alive(kind);
             left.extend(parts.map(|name| format!("{name} is left")));
         }

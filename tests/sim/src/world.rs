@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use azslurm_arm_emulator::model::Model;
 use azslurm_arm_emulator::model::chance::Chance;
-use azslurm_arm_emulator::model::message::{ArmError, BootOrder, Effect, Method, Request, Response};
+use azslurm_arm_emulator::model::message::{
+    ArmError, BootOrder, Effect, Method, Request, Response,
+};
 use azslurm_slurm_model::{Call, Output, Slurmctld};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
