@@ -29,8 +29,11 @@ impl Lab {
     /// With these nodes in the config, and slurmctld knowing none of them.
     fn new(version: &str, nodes: &str) -> Lab {
         let lab = Lab { dir: tempfile::tempdir().expect(SCRATCH) };
-        lab.write("scontrol", SCONTROL);
-        fs::set_permissions(lab.path("scontrol"), Permissions::from_mode(0o755)).expect(SCRATCH);
+        // Without jobs.
+        for (client, script) in [("scontrol", SCONTROL), ("squeue", "#!/bin/sh\n")] {
+            lab.write(client, script);
+            fs::set_permissions(lab.path(client), Permissions::from_mode(0o755)).expect(SCRATCH);
+        }
         lab.write("version", version);
         lab.write("slurm.conf", SLURM_CONF);
         lab.write("nodes", "NodeName=mine1 CPUTot=1 RealMemory=1 State=IDLE Weight=1\n");

@@ -19,7 +19,7 @@ const BEHAVIOUR: &str = r#"
 echo "$*" >> $here/said
 case "$*" in
 *"show nodes"*) cat $here/nodes ;;
-*"show jobs"*) cat $here/jobs ;;
+*"-O JobID"*) cat $here/jobs ;;
 *state=drain*) echo "NodeName=n1 State=MIXED+CLOUD+DRAIN Reason=${4#*=} [root@T]" > $here/nodes ;;
 *requeue*) : > $here/jobs ;;
 esac
@@ -38,11 +38,7 @@ impl Agent {
         let agent = Agent { bench, vm: String::new(), process: None };
         fs::write(agent.file("slurm.conf"), BEHAVIOUR).unwrap();
         fs::write(agent.file("nodes"), nodes).unwrap();
-        fs::write(
-            agent.file("jobs"),
-            "JobId=7 JobName=x UserId=root(0) JobState=RUNNING Requeue=1 BatchFlag=1 NodeList=n1\n",
-        )
-        .unwrap();
+        fs::write(agent.file("jobs"), "7|7|N/A|RUNNING|p|1|1|n1|\n").unwrap();
         agent
     }
 

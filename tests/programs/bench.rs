@@ -152,10 +152,12 @@ ssh_public_key = "{KEY}"
         let line = |(node, state): &(&str, &str)| format!("NodeName={node} State={state}\n");
         fs::write(bin.join("nodes"), nodes.iter().map(line).collect::<String>()).unwrap();
         let script = "#!/bin/sh\ncase \"$*\" in *nodes*) cat \"${0%/*}/nodes\";; \
-            *jobs*) echo No jobs in the system;; *--version*) echo slurm-wlm 22.05.8;; \
+            *--version*) echo slurm-wlm 22.05.8;; \
             *config*) echo BOOT_TIME = 2026-01-01T00:00:00;; esac\n";
-        fs::write(bin.join("scontrol"), script).unwrap();
-        fs::set_permissions(bin.join("scontrol"), Permissions::from_mode(0o755)).unwrap();
+        for (client, script) in [("scontrol", script), ("squeue", "#!/bin/sh\n")] {
+            fs::write(bin.join(client), script).unwrap();
+            fs::set_permissions(bin.join(client), Permissions::from_mode(0o755)).unwrap();
+        }
         let text = fs::read_to_string(self.config_path()).unwrap();
         self.write_config(&text.replace("/nonexistent", &bin.display().to_string()));
     }

@@ -1,43 +1,34 @@
-//! A job as slurmctld describes it (`scontrol -a show jobs -o`).
+//! A job as slurmctld describes it, in the columns of `squeue` that hold no text of a user's.
 //!
-//! A user chooses the name of a job, and the text does not quote it: a name that contains `
-//! UserId=` can spoil what we read about that very job. So nothing may be decided on these words
-//! that its owner must not decide; whether a node is busy is told by the node's own state.
+//! `scontrol show jobs` quotes nothing: a job whose name or comment has a newline in it writes as
+//! many records of other people's jobs as its owner likes, and whoever acts on those, as root, does
+//! it to them. So it is not asked.
 
 use azslurm_core::hostlist::{self, HostlistError};
-use azslurm_core::{JobId, NodeName, Timestamp};
+use azslurm_core::{JobId, NodeName};
 
-use crate::record::{Grammar, Record, split, timestamp};
+/// What `squeue` is asked for, in this order. A suffix without a width: nothing is padded or cut.
+pub(crate) const COLUMNS: &str =
+    "JobID:|,ArrayJobID:|,ArrayTaskID:|,State:|,Partition:|,BatchFlag:|,Requeue:|,NodeList:|";
 
 /// A job that slurmctld still knows (finished ones for MinJobAge).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// `JobId`.
+    /// Its number.
     pub id: JobId,
-    /// `ArrayJobId` and `ArrayTaskId`: the array that it belongs to, and its task or the range of
-    /// tasks that have not been taken apart yet.
+    /// The array that it belongs to, and its task or the range of tasks that have not been taken
+    /// apart yet.
     pub array: Option<(JobId, String)>,
-    /// `JobName`.
-    pub name: String,
-    /// `JobState`.
+    /// Its state.
     pub state: JobState,
-    /// `Reason`: why it waits.
-    pub reason: Option<String>,
-    /// `Partition`.
+    /// Its partition, or those that it may run in.
     pub partition: Option<String>,
-    /// `NodeList`: host list of what it is allocated.
+    /// Host list of what it is allocated.
     pub nodes: Option<String>,
-    /// `BatchHost`.
-    pub batch_host: Option<String>,
-    /// `BatchFlag`: `false` for salloc and srun, where somebody waits at a terminal. Batch where it
-    /// is not said.
+    /// `false` for salloc and srun, where somebody waits at a terminal. Batch where it is not said.
     pub is_batch: bool,
-    /// `Requeue`: it may be requeued. Not where it is not said.
+    /// It may be requeued. Not where it is not said.
     pub can_requeue: bool,
-    /// `Restarts`: how often it was requeued.
-    pub restarts: u32,
-    /// `StartTime`: when it started, or may start.
-    pub start_time: Option<Timestamp>,
 }
 
 impl Job {
@@ -115,139 +106,96 @@ impl JobState {
     }
 }
 
-/// What an output of `show jobs` held.
+/// What an output of `squeue` held.
 #[derive(Debug, Default)]
 pub(crate) struct JobListing {
     pub(crate) jobs: Vec<Job>,
-    /// Records that could not be read, as they were, and lines that belong to none.
+    /// Lines that could not be read, as they were.
     pub(crate) odd: Vec<String>,
 }
 
-const GRAMMAR: Grammar = Grammar {
-    free: &[
-        "JobName",
-        "Comment",
-        "AdminComment",
-        "SystemComment",
-        "Command",
-        "SubmitLine",
-        "WorkDir",
-        "StdErr",
-        "StdIn",
-        "StdOut",
-        "Extra",
-        "Features",
-        "Licenses",
-        "Account",
-        "MailUser",
-    ],
-    // Behind a name stands UserId, in every version. Behind the other free texts nothing stands
-    // that we read.
-    known: &[
-        "UserId",
-        "QOS",
-        "DelayBoot",
-        "Network",
-        "SubmitLine",
-        "WorkDir",
-        "StdErr",
-        "StdIn",
-        "StdOut",
-    ],
-};
-
-/// scontrol's words when there is nothing to show.
-const NO_JOBS: &str = "No jobs in the system";
-
 pub(crate) fn read(output: &str) -> JobListing {
-    let (records, before) = split(output, "JobId");
     let mut listing = JobListing::default();
-    listing.odd.extend(before.into_iter().filter(|line| line.trim() != NO_JOBS));
-    for record in records {
-        match read_one(&record) {
+    for line in output.lines().filter(|line| !line.trim().is_empty()) {
+        match read_one(line) {
             Some(job) => listing.jobs.push(job),
-            None => listing.odd.push(record),
+            None => listing.odd.push(line.to_owned()),
         }
     }
     listing
 }
 
 fn read_one(line: &str) -> Option<Job> {
-    let record = Record::parse(line, &GRAMMAR);
-    let text = |key: &str| record.get(key).map(str::to_owned);
-    let number = |key: &str| record.get(key).and_then(|value| value.parse::<u32>().ok());
-    let array = number("ArrayJobId").map(|id| (JobId(id), text("ArrayTaskId").unwrap_or_default()));
+    let columns: Vec<&str> = line.strip_suffix('|')?.split('|').map(str::trim).collect();
+    let [id, array, task, state, partition, batch, requeue, nodes] = columns[..] else {
+        return None;
+    };
+    let text = |text: &str| (!is_nothing(text)).then(|| text.to_owned());
+    let array = (!is_nothing(task)).then(|| Some((JobId(array.parse().ok()?), task.to_owned())));
     Some(Job {
-        id: JobId(number("JobId")?),
-        array,
-        name: text("JobName").unwrap_or_default(),
-        state: JobState::of_word(record.get("JobState")?),
-        is_batch: record.get("BatchFlag") != Some("0"),
-        reason: text("Reason"),
-        partition: text("Partition"),
-        nodes: text("NodeList"),
-        batch_host: text("BatchHost"),
-        can_requeue: record.get("Requeue") == Some("1"),
-        restarts: number("Restarts").unwrap_or(0),
-        start_time: record.get("StartTime").and_then(timestamp),
+        id: JobId(id.parse().ok()?),
+        array: array.flatten(),
+        state: JobState::of_word((!state.is_empty()).then_some(state)?),
+        partition: text(partition),
+        nodes: text(nodes),
+        is_batch: batch != "0",
+        can_requeue: requeue == "1",
     })
+}
+
+/// Slurm's words for what is not there.
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "" | "(null)" | "None" | "Unknown" | "N/A" | "n/a")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `-o` writes the same words as the captures, on one line.
-    fn on_one_line(capture: &str) -> String {
-        capture.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    /// As 22.05.8 and 24.11.5 write it.
+    #[test]
+    fn a_line_is_a_job_and_says_nothing_that_is_not_known() {
+        let listing = read(
+            "1|1|N/A|CONFIGURING|debug|1|1|n[2-3,5]|\n\
+             2|2|1-400:3%7|PENDING|debug,big|1|1||\n\
+             3|3|N/A|RUNNING|debug|0|0|n1|\n\
+             4|4|N/A|PURRING||1|0|(null)|\n",
+        );
+        assert!(listing.odd.is_empty(), "{:?}", listing.odd);
+        let [one, two, three, four] = listing.jobs.as_slice() else { panic!("{listing:?}") };
+        assert_eq!((one.id, &one.array, &one.state), (JobId(1), &None, &JobState::Configuring));
+        assert_eq!(one.node_names().unwrap().len(), 3);
+        assert!(one.is_batch && one.can_requeue);
+        assert_eq!(two.array, Some((JobId(2), "1-400:3%7".to_owned())));
+        assert_eq!((two.partition.as_deref(), two.nodes.as_deref()), (Some("debug,big"), None));
+        assert!(two.node_names().unwrap().is_empty());
+        assert!(!three.is_batch && !three.can_requeue);
+        assert_eq!((four.state.as_str(), four.partition.as_deref()), ("PURRING", None));
+        assert_eq!(four.nodes, None);
+        assert!(read("").jobs.is_empty() && read("").odd.is_empty());
     }
 
     #[test]
-    fn captures_of_three_versions_say_the_same() {
-        for capture in [
-            include_str!("../testdata/22.05.8/scontrol-show-job.txt"),
-            include_str!("../testdata/24.11.5/scontrol-show-job.txt"),
-            include_str!("../testdata/26.05.5/scontrol-show-job.txt"),
-        ] {
-            let listing = read(&on_one_line(capture));
-            assert!(listing.odd.is_empty(), "{:?}", listing.odd);
-            let [job] = listing.jobs.as_slice() else { panic!("{listing:?}") };
-            assert_eq!((job.id, job.name.as_str()), (JobId(1), "wrap"));
-            assert_eq!(job.state, JobState::Configuring);
-            assert_eq!(job.nodes.as_deref(), Some("n[2-3]"));
-            assert_eq!(job.node_names().unwrap().len(), 2);
-            assert_eq!(job.partition.as_deref(), Some("debug"));
-            assert!(job.can_requeue && job.is_batch);
-            assert_eq!((job.restarts, job.reason.as_deref(), &job.array), (0, None, &None));
-            assert!(job.start_time.is_some());
+    fn a_line_that_is_not_whole_is_odd() {
+        let lines = [
+            "1|1|N/A|RUNNING|debug|1|1|n1",
+            "1|1|N/A|RUNNING|debug|1|n1|",
+            "1|1|N/A|RUNNING|debug|1|1|n1|more|",
+            "x|1|N/A|RUNNING|debug|1|1|n1|",
+            "1|1|N/A||debug|1|1|n1|",
+            "slurm_load_jobs error: x",
+        ];
+        for line in lines {
+            let listing = read(line);
+            assert_eq!((listing.jobs.len(), listing.odd.len()), (0, 1), "{line:?}");
         }
     }
 
     #[test]
-    fn a_waiting_job_has_no_nodes_and_an_array_its_range() {
-        let listing = read(
-            "JobId=5 ArrayJobId=4 ArrayTaskId=2-19%4 JobName=a b=c JobState=x \
-             UserId=root(0) JobState=PENDING Reason=BeginTime Restarts=2 NodeList= \
-             BatchHost=(null) NumNodes=1 Command=/x JobState=RUNNING\n\
-             JobId=6 JobName=x UserId=root(0) JobState=PURRING NodeList=(null)\n\
-             JobId=x JobState=RUNNING\n",
-        );
-        let [five, six] = listing.jobs.as_slice() else { panic!("{listing:?}") };
-        assert_eq!(five.array, Some((JobId(4), "2-19%4".to_owned())));
-        assert_eq!(five.name, "a b=c JobState=x");
-        assert_eq!((&five.state, five.restarts), (&JobState::Pending, 2));
-        assert_eq!((five.nodes.as_deref(), five.node_names().unwrap().len()), (None, 0));
-        assert_eq!(six.state.as_str(), "PURRING");
-        assert_eq!(listing.odd.len(), 1);
-        assert!(read("No jobs in the system\n").odd.is_empty());
-    }
-    #[test]
     fn a_task_is_addressed_by_its_array_and_never_as_the_whole_array() {
         let listing = read(
-            "JobId=4 ArrayJobId=4 ArrayTaskId=8 JobName=x UserId=root(0) JobState=RUNNING\n\
-             JobId=5 ArrayJobId=4 ArrayTaskId=1 JobName=x UserId=root(0) JobState=RUNNING\n\
-             JobId=4 ArrayJobId=4 ArrayTaskId=2-7 JobName=x UserId=root(0) JobState=PENDING\n\
-             JobId=9 JobName=x UserId=root(0) JobState=RUNNING\n",
+            "4|4|8|RUNNING|p|1|1|n1|\n5|4|1|RUNNING|p|1|1|n1|\n4|4|2-7|PENDING|p|1|1||\n\
+             9|9|N/A|RUNNING|p|1|1|n1|\n",
         );
         let addresses: Vec<String> = listing.jobs.iter().map(Job::address).collect();
         assert_eq!(addresses, ["4_8", "4_1", "4", "9"]);

@@ -106,7 +106,8 @@ impl Slurm {
 
     /// All jobs that slurmctld still knows. A record that cannot be read is logged and left out.
     pub async fn jobs(&self) -> Result<Vec<Job>, SlurmError> {
-        let answer = self.scontrol.ask(&["-a", "show", "jobs", "-o"]).await?;
+        let arguments = ["-h", "-a", "-t", "all", "-O", job::COLUMNS];
+        let answer = self.scontrol.run_client("squeue", &arguments).await?.if_done()?;
         let listing = job::read(&answer.stdout);
         report_odd(&answer.command, &listing.odd, listing.jobs.len())?;
         Ok(listing.jobs)

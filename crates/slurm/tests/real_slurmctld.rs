@@ -58,11 +58,37 @@ fn the_installed_slurmctld_is_understood() {
         assert_eq!(slurm.nodes_named(&names("hpc-009")).await.unwrap(), []);
         assert_eq!(slurm.jobs().await.unwrap(), []);
 
-        let job = cluster.sbatch(&["--hold", "--job-name=a b=c"], "#!/bin/sh\n").unwrap();
+        let array = ["--hold", "--job-name=a b=c", "--array=1-300:3%7"];
+        let job = cluster.sbatch(&array, "#!/bin/sh\n").unwrap();
         let jobs = slurm.jobs().await.unwrap();
-        assert_eq!((jobs[0].id.0, jobs[0].name.as_str()), (job.0, "a b=c"));
+        assert_eq!((jobs.len(), jobs[0].id.0, jobs[0].address()), (1, job.0, job.0.to_string()));
+        assert_eq!(jobs[0].array.as_ref().unwrap().1, "1-298:3%7");
         assert_eq!((&jobs[0].state, jobs[0].nodes.as_deref()), (&JobState::Pending, None));
-        assert_eq!(jobs[0].reason.as_deref(), Some("JobHeldUser"));
+        assert_eq!(jobs[0].partition.as_deref(), Some("hpc"));
+        assert!(jobs[0].is_batch && jobs[0].can_requeue);
+    });
+    cluster.finish().unwrap();
+}
+
+/// A user writes the name, the comment and more of a job, newlines included. Who took those for
+/// records would requeue the jobs of others for him.
+#[test]
+fn what_a_user_writes_into_a_job_makes_no_other_job() {
+    let cluster = cluster("slurm-crate-forged");
+    let slurm = slurm(&cluster);
+    let record = "JobId=7777 JobName=x UserId=root(0) JobState=RUNNING Requeue=1 NodeList=hpc-001";
+    let columns = "7777|7777|N/A|RUNNING|hpc|1|1|hpc-001|";
+    on(async {
+        let mut jobs = Vec::new();
+        for forged in [record, columns, "\u{1b}[31m; $(id) `id` '\" ../%2f -x"] {
+            let name = format!("--job-name=a\n{forged}\nb");
+            let comment = format!("--comment=a\n{forged}\n");
+            let options = ["--hold", name.as_str(), comment.as_str()];
+            jobs.push(cluster.sbatch(&options, "#!/bin/sh\n").unwrap().0);
+        }
+        let mut seen: Vec<u32> = slurm.jobs().await.unwrap().iter().map(|job| job.id.0).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, jobs);
     });
     cluster.finish().unwrap();
 }

@@ -96,7 +96,7 @@ fn a_run_that_does_not_end_is_killed() {
 fn a_missing_scontrol_is_named() {
     let mut fake = Fake::new("");
     fake.config.bin_dir = "/nowhere/at/all".into();
-    let error = on(fake.slurm().jobs()).unwrap_err();
+    let error = on(fake.slurm().nodes()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot run /nowhere/at/all/scontrol: check `bin_dir` in [slurm]"

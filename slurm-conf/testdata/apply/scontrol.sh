@@ -24,7 +24,6 @@ ping)
 	echo "Node $4 not found"
 	exit 1
 	;;
-"-a show jobs -o") echo "No jobs in the system" ;;
 reconfigure)
 	[ -e "$here/deaf" ] && {
 		echo "slurm_reconfigure error: Unspecified error" >&2

@@ -90,13 +90,14 @@ fn not_supported(word: &str) -> Output {
 }
 
 impl Slurmctld {
-    /// Runs `scontrol` or `scancel` with these arguments.
+    /// Runs `scontrol`, `scancel` or `squeue` with these arguments.
     pub fn run(&mut self, client: &str, arguments: &[String], now: i64) -> Output {
         let now = self.catch_up(now);
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let output = match client {
             "scontrol" => self.scontrol(&words, now),
             "scancel" => self.scancel(&words, now),
+            "squeue" => self.squeue(&words, now),
             _other => Output::refused(format!("{client}: command not found")),
         };
         self.refresh();
@@ -144,6 +145,23 @@ impl Slurmctld {
             ["requeue", list] => self.requeue(list, now),
             ["reconfigure"] => Output::said(String::new()),
             _other => Output::refused(format!("invalid keyword: {}", words.join(" "))),
+        }
+    }
+
+    /// All jobs, in the columns that are asked for.
+    fn squeue(&self, words: &[&str], now: i64) -> Output {
+        let columns = match (self.silence(now), words) {
+            (Some(silence), _) => {
+                return Output::refused(format!("slurm_load_jobs error: {silence}"));
+            }
+            (None, ["-h", "-a", "-t", "all", "-O", columns]) => columns,
+            (None, other) => {
+                return Output::refused(format!("squeue: error: {}", other.join(" ")));
+            }
+        };
+        match self.columns_of_jobs(columns, now) {
+            Ok(text) => Output::said(text),
+            Err(column) => Output::refused(format!("Invalid job format specification: {column}")),
         }
     }
 

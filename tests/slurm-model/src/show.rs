@@ -1,5 +1,5 @@
-//! The records of `scontrol show nodes -o` and `show jobs -o`, and `show config`, as 22.05.8 and
-//! 24.11.5 write them.
+//! The records of `scontrol show nodes -o` and `show jobs -o`, the columns of `squeue`, and `show
+//! config`, as 22.05.8 and 24.11.5 write them.
 
 use std::fmt::Write as _;
 
@@ -137,6 +137,37 @@ impl Slurmctld {
         }
         out.push_str("StdErr=/dev/null StdIn=/dev/null StdOut=/dev/null ");
         out.push_str(if self.settings.version.is_before_23() { "Power= \n" } else { "\n" });
+    }
+
+    /// `squeue -O`: each column is its name, a colon and what stands behind its value.
+    ///
+    /// # Errors
+    /// The first column that is not known here.
+    pub(crate) fn columns_of_jobs<'a>(&self, asked: &'a str, now: i64) -> Result<String, &'a str> {
+        let mut text = String::new();
+        for at in (0..self.jobs.len()).filter(|at| self.is_known(*at)) {
+            for column in asked.split(',').filter(|column| !column.is_empty()) {
+                let (name, suffix) = column.split_once(':').ok_or(column)?;
+                let value = self.column_of_job(at, name, now).ok_or(column)?;
+                write!(text, "{value}{suffix}").expect(WRITES);
+            }
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
+    fn column_of_job(&self, at: usize, name: &str, now: i64) -> Option<String> {
+        let job = &self.jobs[at];
+        match name {
+            "JobID" | "ArrayJobID" => Some(job.id.to_string()),
+            "ArrayTaskID" => Some("N/A".to_owned()),
+            "State" => Some(words_of(job.phase, job.begin_at, now).0.to_owned()),
+            "Partition" => Some(self.partition_of(at).to_owned()),
+            "BatchFlag" => Some(u8::from(job.spec.is_batch).to_string()),
+            "Requeue" => Some(u8::from(job.spec.requeue).to_string()),
+            "NodeList" => Some(self.fold(&self.nodes_shown(at))),
+            _unknown => None,
+        }
     }
 
     /// A job that is being cleaned up has the nodes that are not clean yet.
