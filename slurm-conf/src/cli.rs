@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use azslurm_core::{NodesetName, SiteName};
+use azslurm_core::{NodesetName, SiteName, plain};
 use azslurm_program::{config_file, exit};
 use azslurm_slurm::SlurmVersion;
 use clap::{Parser, Subcommand};
@@ -237,9 +237,9 @@ pub fn run(arguments: Arguments) -> u8 {
         Verb::Check { file, offline, json } => {
             let report = on(check::check(file.config.as_deref(), offline));
             match (json, report.exit_code()) {
-                (true, _) => println!("{:#}", report.json()),
-                (false, exit::CANNOT_START) => eprintln!("{}", report.text()),
-                (false, _) => println!("{}", report.text()),
+                (true, _) => println!("{}", plain::json(&format!("{:#}", report.json()))),
+                (false, exit::CANNOT_START) => eprintln!("{}", plain::text(&report.text())),
+                (false, _) => println!("{}", plain::text(&report.text())),
             }
             report.exit_code()
         }

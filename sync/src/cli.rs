@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use azslurm_core::NodeName;
 use azslurm_core::hostlist;
+use azslurm_core::{NodeName, plain};
 use azslurm_program::exit::{self, Stop};
 use azslurm_program::{Session, driver};
 use clap::{Parser, Subcommand};
@@ -356,9 +356,9 @@ fn hold(config: Option<&Path>, json: bool, what: HoldVerb) -> Result<u8, Stop> {
 fn show(json: bool, value: &impl Serialize, text: impl Fn() -> String) -> Result<(), Stop> {
     if json {
         let json = serde_json::to_string_pretty(value).map_err(Stop::failed)?;
-        println!("{json}");
+        println!("{}", plain::json(&json));
     } else {
-        println!("{}", text().trim_end());
+        println!("{}", plain::text(text().trim_end()));
     }
     Ok(())
 }

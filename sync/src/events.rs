@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use azslurm_core::{JobId, NodeName, Timestamp, VmName};
+use azslurm_core::{JobId, NodeName, Timestamp, VmName, plain};
 use azslurm_ledger::{Event, EventFilter, LedgerError};
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
@@ -145,8 +145,11 @@ fn read(session: &mut Session, filter: &EventFilter) -> Result<(i64, Vec<Event>)
 
 fn lines(rows: &[Row], is_json: bool) -> Result<Vec<String>, Stop> {
     let line = |row: &Row| match is_json {
-        true => serde_json::to_string(row).map_err(Stop::failed),
-        false => Ok(row.line()),
+        true => {
+            let json = serde_json::to_string(row).map_err(Stop::failed)?;
+            Ok(plain::json(&json).into_owned())
+        }
+        false => Ok(plain::text(&row.line()).into_owned()),
     };
     rows.iter().map(line).collect()
 }

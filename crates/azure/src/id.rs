@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use azslurm_core::plain::is_plain;
 use serde::{Deserialize, Serialize};
 
 /// A resource id,
@@ -79,7 +80,7 @@ impl FromStr for ResourceId {
 
     fn from_str(text: &str) -> Result<Self, ResourceIdError> {
         let wellformed = text.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|part| !part.is_empty() && !part.chars().any(char::is_control))
+            rest.split('/').all(|part| !part.is_empty() && part.chars().all(is_plain))
         });
         if !wellformed {
             return Err(ResourceIdError { found: text.chars().take(200).collect() });
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for bad in ["", "/", "n1", "//a", "/a//b", "/a/b/", "/a/b\n"] {
+        for bad in ["", "/", "n1", "//a", "/a//b", "/a/b/", "/a/b\n", "/a/\u{202e}b", "/a/\u{1b}b"]
+        {
             assert!(bad.parse::<ResourceId>().is_err(), "{bad:?}");
         }
     }

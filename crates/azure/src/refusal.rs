@@ -12,10 +12,13 @@
 
 use std::time::Duration;
 
+use azslurm_core::plain::is_plain;
 use serde_json::{Map, Value};
 
 use crate::{Refusal, TEXT_LENGTH_MAX};
 
+/// Codes are words; the longest of Azure's that is known has 60 characters.
+const CODE_LENGTH_MAX: usize = 120;
 /// How deep nested errors are followed: wrappers in wrappers were seen three deep.
 const DEPTH_MAX: usize = 8;
 
@@ -80,13 +83,13 @@ fn unwrapped(value: &Value) -> Option<&Map<String, Value>> {
 
 fn fault(object: &Map<String, Value>) -> Option<Fault> {
     let word = |name: &str| member(object, name).and_then(Value::as_str).map(str::trim);
-    let code = word("code").or_else(|| word("error")).unwrap_or_default();
+    let code = short(word("code").or_else(|| word("error")).unwrap_or_default());
     let text = word("message").or_else(|| word("error_description")).unwrap_or_default();
-    let target = word("target").filter(|target| !target.is_empty());
+    let target = word("target").map(one_line).filter(|target| !target.is_empty());
     if code.is_empty() && text.is_empty() {
         return None;
     }
-    Some(Fault { code: code.to_owned(), text: text.to_owned(), target: target.map(str::to_owned) })
+    Some(Fault { code, text: text.to_owned(), target })
 }
 
 /// The innermost error with a code below `object`, `object` itself included.
@@ -147,9 +150,14 @@ fn words_of(page: &str) -> String {
     words
 }
 
-/// Text from outside as one line for a log: no control characters, single spaces, cut.
+/// A code: it goes into logs, the ledger and reasons, and is compared.
+fn short(code: &str) -> String {
+    one_line(code).chars().take(CODE_LENGTH_MAX).collect()
+}
+
+/// Text from outside as one line for a log: nothing that a terminal obeys, single spaces, cut.
 pub fn one_line(text: &str) -> String {
-    let line = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let line = text.split(|c: char| c.is_whitespace() || !is_plain(c));
     let line: Vec<&str> = line.filter(|word| !word.is_empty()).collect();
     line.join(" ").chars().take(TEXT_LENGTH_MAX).collect()
 }
@@ -296,6 +304,26 @@ mod tests {
             body = format!(r#"{{"code":"W","message":"w","details":[{body}]}}"#);
         }
         assert_eq!(read(500, &body).outer_code, "W");
+    }
+
+    #[test]
+    fn no_part_of_an_error_holds_what_a_terminal_obeys() {
+        let esc = "\\u001b]0;x\\u0007\\u202e\\u009b2J\\n";
+        let body = format!(
+            r#"{{"error":{{"code":"A{esc}B","message":"m{esc}","target":"t{esc}","details":[
+                {{"code":"C{esc}{}","message":"n{esc}","target":"u{esc}"}}]}}}}"#,
+            "D".repeat(5000)
+        );
+        let refusal = read(409, &body);
+        for part in
+            [&refusal.code, &refusal.outer_code, &refusal.text, &refusal.target.clone().unwrap()]
+        {
+            assert!(part.chars().all(is_plain), "{part:?}");
+        }
+        assert_eq!(refusal.code.chars().count(), CODE_LENGTH_MAX);
+        assert!(refusal.outer_code.starts_with("A ]0;x 2J B"), "{:?}", refusal.outer_code);
+        let (code, text) = innermost(&serde_json::from_str(&body).unwrap());
+        assert!(code.chars().chain(text.chars()).all(is_plain), "{code:?} {text:?}");
     }
 
     #[test]

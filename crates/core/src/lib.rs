@@ -25,6 +25,7 @@ pub mod listing;
 pub mod name;
 pub mod node;
 pub mod orphan;
+pub mod plain;
 pub mod plan;
 pub mod rhythm;
 pub mod secret;

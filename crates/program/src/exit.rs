@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use azslurm_core::plain;
+
 /// Everything that was asked for was handed over.
 pub const DONE: u8 = 0;
 /// Something was refused or failed; it is recorded.
@@ -33,9 +35,11 @@ impl Stop {
     }
 }
 
-/// An error with all its causes: "cannot open x: permission denied".
+/// An error with all its causes: "cannot open x: permission denied". Words of others among them
+/// are plain.
 pub fn chain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let words = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    plain::text(&words).into_owned()
 }
 
 /// [`chain`] for an error of a crate of ours.
@@ -46,7 +50,7 @@ pub fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
         words = format!("{words}: {error}");
         cause = error.source();
     }
-    words
+    plain::text(&words).into_owned()
 }
 
 /// Ends a program: prints and logs what stopped it.

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use azslurm_core::config::{Log, LogLevel};
+use azslurm_core::plain;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -181,9 +182,12 @@ fn write_to(target: &mut Target, lines: &[u8]) -> io::Result<()> {
 }
 
 impl Write for &Sink {
+    /// One call is one entry, as tracing writes them.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let entry = String::from_utf8_lossy(line);
+        let entry = format!("{}\n", plain::entry(entry.trim_end_matches('\n')));
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        write_to(&mut target, line)?;
+        write_to(&mut target, entry.as_bytes())?;
         Ok(line.len())
     }
 

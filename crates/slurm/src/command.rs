@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azslurm_core::config::Slurm as Config;
+use azslurm_core::plain;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
@@ -249,9 +250,10 @@ async fn read_all(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Strin
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// For messages: cut, and without what a terminal obeys, since users' words may be among Slurm's.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text.to_owned(),
+        Some((at, _)) => format!("{}...", plain::text(&text[..at])),
+        None => plain::text(text).into_owned(),
     }
 }

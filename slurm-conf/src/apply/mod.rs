@@ -16,6 +16,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use azslurm_core::plain;
 use azslurm_program::exit;
 use azslurm_slurm::SlurmError;
 
@@ -115,8 +116,8 @@ pub struct Asked {
 pub async fn diff(flag: Option<&Path>, is_json: bool) -> Result<u8, ApplyError> {
     let prepared = prepare(flag, &Asked::default()).await?;
     match is_json {
-        true => println!("{:#}", prepared.json()),
-        false => print!("{}", prepared.text()),
+        true => println!("{}", plain::json(&format!("{:#}", prepared.json()))),
+        false => print!("{}", plain::text(&prepared.text())),
     }
     let changes = !prepared.files.after.is_empty();
     Ok(if changes { exit::FAILED } else { exit::DONE })
@@ -128,7 +129,7 @@ pub async fn diff(flag: Option<&Path>, is_json: bool) -> Result<u8, ApplyError> 
 /// [`ApplyError`].
 pub async fn apply(flag: Option<&Path>, asked: Asked) -> Result<u8, ApplyError> {
     let prepared = prepare(flag, &asked).await?;
-    print!("{}", prepared.text());
+    print!("{}", plain::text(&prepared.text()));
     let seen = look(&prepared, &asked).await?;
     let mut against = prepared.faults(&asked).await;
     let is_written = against.is_empty() && prepared.files.steps.is_empty();
@@ -214,7 +215,7 @@ fn refusals(prepared: &Prepared, seen: &Seen) -> Vec<Refusal> {
 fn refused(against: &[String]) -> u8 {
     eprintln!("\nrefused, nothing was changed:");
     for line in against {
-        eprintln!("  {line}");
+        eprintln!("  {}", plain::text(line));
     }
     exit::FAILED
 }
