@@ -28,7 +28,10 @@ pub struct Holder(String);
 
 /// A text that is no holder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a lease holder: letters, digits, '-', '_' and '.', at most 64")]
+#[error(
+    "{0:?} is not a lease holder: letters, digits, '-', '_' and '.', at most 64, beginning with a \
+     letter or digit"
+)]
 pub struct HolderError(String);
 
 impl Holder {
@@ -54,8 +57,10 @@ impl FromStr for Holder {
     type Err = HolderError;
 
     fn from_str(text: &str) -> Result<Holder, HolderError> {
-        let is_good =
-            !text.is_empty() && text.len() <= HOLDER_LENGTH_MAX && text.bytes().all(is_allowed);
+        // It becomes a file's name: none of a folder.
+        let is_good = text.len() <= HOLDER_LENGTH_MAX
+            && text.bytes().all(is_allowed)
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric());
         if is_good {
             Ok(Holder(text.to_owned()))
         } else {
@@ -419,7 +424,7 @@ mod tests {
         assert_eq!(named.as_str().parse::<Holder>().unwrap(), named);
         let longest = Holder::new(&"x".repeat(200), at(0), u32::MAX);
         assert!(longest.as_str().parse::<Holder>().is_ok());
-        for bad in ["", "a b", "a\n", "é", "a'b", &"x".repeat(65)] {
+        for bad in ["", ".", "..", "-a", "a/b", "a b", "a\n", "é", "a'b", &"x".repeat(65)] {
             assert!(bad.parse::<Holder>().is_err(), "{bad:?}");
         }
     }

@@ -101,6 +101,7 @@ pub(crate) fn copy_in_memory(path: &Path) -> Result<Reader, LedgerError> {
 
 /// Whether a file is there that may be a ledger.
 fn exists(path: &Path) -> Result<bool, LedgerError> {
+    refuse_led_elsewhere(path)?;
     match fs::metadata(path) {
         Ok(file) if file.is_file() => Ok(true),
         // Opening a FIFO would wait for ever.
@@ -135,12 +136,29 @@ pub(crate) fn create(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// A ledger that root creates (a person who runs `azslurm-sync`) must not lock SlurmUser out.
+/// A ledger that root creates (a person who runs `azslurm-sync`) must not lock SlurmUser out. The
+/// directory's owner may have put a link in its place meanwhile: the file that a link leads to is
+/// not given away.
 fn give_to_owner_of_directory(path: &Path) -> io::Result<()> {
-    let file = fs::metadata(path)?;
+    let file = fs::symlink_metadata(path)?;
     let directory = fs::metadata(directory_of(path))?;
-    if file.uid() == 0 && directory.uid() != 0 {
-        std::os::unix::fs::chown(path, Some(directory.uid()), Some(directory.gid()))?;
+    if file.uid() == 0 && directory.uid() != 0 && file.nlink() == 1 {
+        std::os::unix::fs::lchown(path, Some(directory.uid()), Some(directory.gid()))?;
+    }
+    Ok(())
+}
+
+/// Root works on no ledger behind a link in a directory that belongs to somebody else, who may have
+/// laid it to a file that only root may write.
+fn refuse_led_elsewhere(path: &Path) -> Result<(), LedgerError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let is_link = fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink());
+    let owner = fs::metadata(directory_of(path)).map(|directory| directory.uid());
+    if is_link && !matches!(owner, Ok(0)) {
+        let why = "root follows no link in a directory of another user: run this as that user";
+        return Err(unreadable(path, io::Error::other(why)));
     }
     Ok(())
 }
@@ -330,6 +348,32 @@ mod tests {
         assert!(matches!(error, LedgerError::Missing { .. }));
         assert!(error.to_string().contains("no program of azslurm has run yet"));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn root_works_on_no_ledger_behind_a_link_of_another_user() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("left out: only root can be led where others may not go");
+            return;
+        }
+        let (directory, path) = place();
+        let theirs = directory.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        let link = theirs.join("ledger.db");
+        fs::write(&path, b"").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(12_345), Some(12_346)).unwrap();
+        for opened in [Ledger::open(&link), Ledger::open_existing(&link)] {
+            let text = format!("{:?}", opened.unwrap_err());
+            assert!(text.contains("root follows no link"), "{text}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"", "it is as it was");
+        // What was put in the place of a file that root has made is not given away.
+        give_to_owner_of_directory(&link).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
+        // In root's own directory a link is root's word.
+        std::os::unix::fs::chown(&theirs, Some(0), Some(0)).unwrap();
+        assert_eq!(schema_of(&Ledger::open(&link).unwrap()).unwrap(), SCHEMA);
     }
 
     #[test]

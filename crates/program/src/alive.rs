@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use azslurm_core::AttemptId;
 use azslurm_ledger::Holder;
 
 /// Files of dead holders are removed once they are this old: long after anybody could still be
@@ -37,9 +38,19 @@ pub(crate) fn open_or_make(options: &OpenOptions, path: &Path) -> io::Result<Fil
             give_to_owner_of_folder(&file, path)?;
             Ok(file)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_there(options, path),
         Err(error) => Err(error),
     }
+}
+
+/// Root follows no link in a folder that belongs to somebody else: its owner may have put it there
+/// to have root write elsewhere.
+fn open_there(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let mut options = options.clone();
+    if nix::unistd::geteuid().is_root() && folder_around(path)?.uid() != 0 {
+        options.custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -49,14 +60,22 @@ fn make_folder(path: &Path) -> io::Result<()> {
             let made = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
             give_to_owner_of_folder(&made, path)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // A link would lead what is made, and removed, elsewhere.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_folder = fs::symlink_metadata(path)?.is_dir();
+            if is_folder { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        }
         Err(error) => Err(error),
     }
 }
 
-fn give_to_owner_of_folder(made: &File, path: &Path) -> io::Result<()> {
+fn folder_around(path: &Path) -> io::Result<fs::Metadata> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = fs::metadata(folder.unwrap_or(Path::new(".")))?;
+    fs::metadata(folder.unwrap_or(Path::new(".")))
+}
+
+fn give_to_owner_of_folder(made: &File, path: &Path) -> io::Result<()> {
+    let folder = folder_around(path)?;
     if made.metadata()?.uid() == 0 && folder.uid() != 0 {
         fchown(made, Some(folder.uid()), Some(folder.gid()))?;
     }
@@ -118,8 +137,7 @@ fn remove(path: &Path) {
 /// Whether a process of `holder` lives on this machine. A file that cannot be judged counts as
 /// alive: then the lease's own time decides.
 pub fn is_alive(ledger: &Path, holder: &Holder) -> bool {
-    let path = path_of(ledger, holder);
-    match OpenOptions::new().read(true).open(&path) {
+    match open_to_judge(&path_of(ledger, holder)) {
         Ok(file) => match file.try_lock() {
             Ok(()) => false,
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => true,
@@ -137,21 +155,40 @@ pub fn living(ledger: &Path) -> Vec<String> {
     names.filter(is_living).collect()
 }
 
-/// Removes the files of holders that are long dead.
+/// Removes the files of holders that are long dead, and no others: the folder may be a link that
+/// its owner has laid to a place where only root may remove.
 pub fn prune(ledger: &Path) {
     let folder = folder_of(ledger);
     let Ok(entries) = fs::read_dir(&folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
+    let is_ours = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(is_of_a_run);
+    for path in entries.flatten().filter(is_ours).map(|entry| entry.path()) {
         if is_long_dead(&path) {
             remove(&path);
         }
     }
 }
 
+/// Whether a file is named as [`Holder::new`] names runs: program, attempt, process.
+fn is_of_a_run(name: &str) -> bool {
+    let mut parts = name.rsplitn(3, '-');
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    parts.next().is_some_and(is_number)
+        && parts.next().is_some_and(|at| at.parse::<AttemptId>().is_ok())
+        && parts.next().is_some_and(|program| !program.is_empty())
+}
+
 fn is_long_dead(path: &Path) -> bool {
-    let age = fs::metadata(path).and_then(|file| file.modified()).map(|at| at.elapsed());
+    let Ok(file) = fs::symlink_metadata(path) else { return false };
+    let age = file.modified().map(|at| at.elapsed());
     let is_old = matches!(age, Ok(Ok(age)) if age > FILE_AGE_MAX);
-    is_old && File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+    is_old && file.is_file() && open_to_judge(path).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+/// Opens what should be a holder's file: nothing behind a link, and without waiting for the other
+/// end of a FIFO.
+fn open_to_judge(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn folder_of(ledger: &Path) -> PathBuf {
@@ -239,10 +276,54 @@ mod tests {
         let dangling = theirs.join("dangling");
         let absent = folder.path().join("absent");
         std::os::unix::fs::symlink(&absent, &dangling).unwrap();
-        drop(open_or_make(OpenOptions::new().append(true), &link).unwrap());
+        assert!(open_or_make(OpenOptions::new().append(true), &link).is_err());
         assert_eq!(fs::metadata(&target).unwrap().uid(), 0);
         assert!(open_or_make(OpenOptions::new().append(true), &dangling).is_err());
         assert!(!absent.exists(), "root makes nothing behind a link");
+    }
+
+    #[test]
+    fn only_files_of_long_dead_runs_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        // The owner of the ledger's folder has laid a link where root removes.
+        std::os::unix::fs::symlink(&elsewhere, folder_of(&ledger)).unwrap();
+        let now = std::time::SystemTime::now();
+        let old = now - FILE_AGE_MAX - Duration::from_secs(60);
+        let run = |pid| Holder::new("azslurm-sync", Timestamp::from_millis(0), pid);
+        let (dead, young) = (run(1).to_string(), run(2).to_string());
+        for (name, at) in [("passwd", old), ("a-b-1", old), (&dead, old), (&young, now)] {
+            let file = File::create(elsewhere.join(name)).unwrap();
+            file.set_modified(at).unwrap();
+        }
+        std::os::unix::fs::symlink("passwd", elsewhere.join(run(3).as_str())).unwrap();
+        prune(&ledger);
+        let mut left: Vec<String> = fs::read_dir(&elsewhere)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["a-b-1".to_owned(), young, run(3).to_string(), "passwd".to_owned()]);
+        // And no run begins behind such a link.
+        assert!(Alive::begin(&ledger, &run(4)).is_err());
+        assert!(!elsewhere.join(run(4).as_str()).exists());
+    }
+
+    #[test]
+    fn what_cannot_be_judged_without_waiting_counts_as_alive() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        fs::create_dir(folder_of(&ledger)).unwrap();
+        let run = |pid| Holder::new("azslurm-sync", Timestamp::from_millis(0), pid);
+        let link = path_of(&ledger, &run(2));
+        std::os::unix::fs::symlink("/dev/null", link).unwrap();
+        assert!(is_alive(&ledger, &run(2)));
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&path_of(&ledger, &run(1)), mode).unwrap();
+        // It answers, whatever it says.
+        let _said = is_alive(&ledger, &run(1));
     }
 
     #[test]

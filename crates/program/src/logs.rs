@@ -8,6 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -24,6 +25,10 @@ use crate::alive::open_or_make;
 
 /// Where lines go that were written before a config was read, when none could be.
 pub const FALLBACK_FOLDER: &str = "/var/log/azslurm";
+
+/// For its owner and group: names of nodes, people's reasons and what Azure says are nobody else's
+/// business, and slurmctld's umask would let everybody read.
+const FILE_MODE: u32 = 0o640;
 
 /// More than this is never kept while the log's place is not known.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -110,7 +115,7 @@ fn ours_from(level: LevelFilter) -> Targets {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    open_or_make(OpenOptions::new().append(true), path)
+    open_or_make(OpenOptions::new().append(true).mode(FILE_MODE), path)
 }
 
 /// Where lines go now.
@@ -225,6 +230,22 @@ mod tests {
         sink.change(Target::File(append_to(&path).unwrap()));
         (&sink).write_all(b"second\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+        assert_eq!(mode & 0o137, 0, "{mode:o}");
+    }
+
+    #[test]
+    fn an_entry_holds_nothing_that_a_terminal_obeys_and_no_line_that_looks_like_another_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("azslurm.log");
+        let sink = Sink::new(false);
+        sink.change(Target::File(append_to(&path).unwrap()));
+        let forged = "at ERROR no\u{1b}[2J\r\u{202e}\nat INFO all is well\n";
+        (&sink).write_all(forged.as_bytes()).unwrap();
+        (&sink).write_all(b"at INFO \xff\n").unwrap();
+        let shown =
+            "at ERROR no\\u{1b}[2J\\u{d}\\u{202e}\n\tat INFO all is well\nat INFO \u{fffd}\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), shown);
     }
 
     #[test]
