@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use azslurm_ledger::Holder;
 use azslurm_program::exit::Stop;
-use azslurm_program::{driver, exit, logs};
+use azslurm_program::{driver, exit, logs, memory};
 use azslurm_resume::program;
 use azslurm_resume::request::{ResumeRequest, take_resume_file};
 use clap::Parser;
@@ -38,6 +38,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     logs::start(PROGRAM);
+    memory::keep();
     let file = take_resume_file();
     driver::unblock_signals();
     let Arguments { nodes, config, dry_run, drive } = Arguments::parse();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use azslurm_ledger::Holder;
-use azslurm_program::{driver, exit, logs};
+use azslurm_program::{driver, exit, logs, memory};
 use azslurm_resume_fail::program;
 use clap::Parser;
 
@@ -33,6 +33,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     logs::start(PROGRAM);
+    memory::keep();
     driver::unblock_signals();
     let arguments = Arguments::parse();
     let config = arguments.config.as_deref();

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use azslurm_conf::cli::{self, Arguments};
+use azslurm_program::memory;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::keep();
     ExitCode::from(cli::run(Arguments::parse()))
 }

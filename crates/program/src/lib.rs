@@ -13,6 +13,7 @@ pub mod exit;
 pub mod facts;
 pub mod holds;
 pub mod logs;
+pub mod memory;
 mod no_name_service;
 pub mod patience;
 pub mod session;
