@@ -17,6 +17,7 @@ mod guides;
 mod listing;
 mod looks;
 mod node_init;
+mod outside;
 mod rebuild;
 mod records;
 mod refusals;

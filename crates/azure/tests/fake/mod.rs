@@ -101,7 +101,13 @@ impl Fake {
 
     /// Over https, with a certificate of a CA of its own, whose PEM is given back.
     pub async fn start_tls() -> (Fake, String) {
-        let (acceptor, ca) = acceptor();
+        let names = vec!["127.0.0.1".to_owned()];
+        Fake::start_tls_as(rcgen::CertificateParams::new(names).unwrap()).await
+    }
+
+    /// The same with a certificate that says this.
+    pub async fn start_tls_as(params: rcgen::CertificateParams) -> (Fake, String) {
+        let (acceptor, ca) = acceptor(params);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         (Fake::serve(url, Tls { listener, acceptor }), ca)
@@ -284,14 +290,13 @@ impl Listener for Tls {
     }
 }
 
-fn acceptor() -> (TlsAcceptor, String) {
+fn acceptor(params: rcgen::CertificateParams) -> (TlsAcceptor, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
