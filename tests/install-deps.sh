@@ -29,6 +29,7 @@ need slurm-wlm-basic-plugins has_plugin serializer_json
 need munge has munged
 need procps has ps
 need iproute2 has ip
+need nftables has nft
 need util-linux has setsid
 need python3-venv has_venv
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt -o -s /etc/pki/tls/certs/ca-bundle.crt

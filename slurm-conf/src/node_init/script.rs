@@ -54,7 +54,8 @@ fn steps(wanted: &Wanted<'_>) -> Vec<Step> {
             steps.extend([step("munge", MUNGE_FILE, about), slurmctld]);
         }
         MungeKey::Secret(_) => {
-            let about = "the key from Key Vault, munged: 1 to 3 s";
+            let about = "the key from Key Vault, which then only root can ask for, munged: \
+                         1 to 3 s";
             steps.extend([step("munge", MUNGE_SECRET, about), slurmctld]);
             steps.extend(mounts);
         }
@@ -167,6 +168,9 @@ fn variables(wanted: &Wanted<'_>) -> Vec<(&'static str, String)> {
         MungeKey::Secret(secret) => {
             variables.push(("MUNGE_SECRET", secret.url.clone()));
             variables.push(("TOKEN_URL", token_url(wanted, &secret.audience)));
+            let (address, port) = metadata_address(&config.cloud.endpoints.imds);
+            variables.push(("METADATA_ADDRESS", address.to_owned()));
+            variables.push(("METADATA_PORT", port.to_owned()));
             let bundle = config.cloud.ca_bundle.as_ref();
             let bundle = bundle.filter(|_| config.cloud.name == CloudName::Custom);
             let option = bundle.map(|bundle| format!("--cacert {}", bundle.display()));
@@ -198,6 +202,14 @@ fn token_url(wanted: &Wanted<'_>, audience: &str) -> String {
         escaped(audience),
         escaped(identity)
     )
+}
+
+/// Address and port of the metadata service. Its URL is one of http, and has an address in it:
+/// otherwise the rule that is made of them is refused, and the node says so.
+fn metadata_address(imds: &str) -> (&str, &str) {
+    let rest = imds.split_once("://").map_or(imds, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    host.split_once(':').unwrap_or((host, "80"))
 }
 
 fn mounting(wanted: &Wanted<'_>) -> String {

@@ -1,3 +1,29 @@
+# Every process on a VM may ask the metadata service for a token of the VM's identity, and with it the vault for the
+# munge key: a job that has that is whoever it likes to slurmctld. So only root may ask, from before any job runs.
+close_metadata() {
+	if command -v nft >/dev/null; then
+		answer=$(nft -f - 2>&1 <<-END
+			table ip azslurm
+			delete table ip azslurm
+			table ip azslurm {
+				chain output {
+					type filter hook output priority 0; policy accept;
+					ip daddr $METADATA_ADDRESS tcp dport $METADATA_PORT meta skuid != 0 reject
+				}
+			}
+		END
+		) && return 0
+	else
+		answer='neither nft nor iptables is in the image'
+	fi
+	if command -v iptables >/dev/null; then
+		set -- OUTPUT -d "$METADATA_ADDRESS" -p tcp --dport "$METADATA_PORT" -m owner ! --uid-owner 0 -j REJECT
+		iptables -w -C "$@" 2>/dev/null && return 0
+		answer=$(iptables -w -I "$@" 2>&1) && return 0
+	fi
+	WHY="the metadata service cannot be closed to jobs, who could fetch the munge key from it: $answer"
+	return 2
+}
 # ask FILE CURL_ARGUMENTS...: the answer's body in FILE, its status in $status.
 ask() {
 	status=$(curl -sS --max-time 20 -o "$@" -w '%{http_code}' 2>"$SAFE/error") && return 0
@@ -35,7 +61,7 @@ get_secret() {
 get_key() {
 	SAFE=$RUN/safe
 	(umask 077 && mkdir -p "$SAFE") || return 1
-	until_done "$WAIT" get_token && until_done "$WAIT" get_secret && decode_key && install_key "$SAFE/key"
+	close_metadata && until_done "$WAIT" get_token && until_done "$WAIT" get_secret && decode_key && install_key "$SAFE/key"
 	code=$?
 	rm -rf "$SAFE"
 	return $code
