@@ -206,7 +206,7 @@ fn a_vm_gets_the_munge_key_of_the_vault_and_its_mounts_and_starts_slurmd_and_aga
         &told,
         &["/run/azslurm/slurm.conf\n/run/azslurm/slurmd.env\nSLURMD_OPTIONS=--conf"],
     );
-    assert_names(&told, &["again=0\nchanged=\n3\n"]);
+    assert_names(&told, &["localhost:6817\n1\n", "again=0\nchanged=\n3\n"]);
     assert_eq!(node.read("slurmd"), "-D -s -b --conf-server localhost:6817\n", "{told}");
     assert_eq!(node.read("mounts"), "s:/v /shared -o rw,noatime,vers=4.1,hard,nconnect=4\n");
     assert_names(&node.console(), &["node-init: begins", "node-init: the node is up"]);

@@ -4,15 +4,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use azslurm_core::attempt::AttemptState;
 use azslurm_core::plain::is_plain;
 use serde_json::json;
 
 use crate::bench::{Bench, all, program, said, wait_for};
+use crate::world;
 
 /// Those of the emulator's own application.
 const CLIENT: &str = "tenant_id = \"11111111-1111-1111-1111-111111111111\"\n\
@@ -145,6 +149,103 @@ fn no_word_of_azures_is_obeyed_by_a_terminal_or_begins_a_line_of_the_log() {
     let attempt = &bench.attempts("a refusal", all(AttemptState::Refused))[0];
     let says = attempt.says.clone().unwrap();
     assert!(says.code.len() <= 120 && says.code.chars().all(is_plain), "{says:?}");
+}
+
+/// Somebody who may write in the subscription, and knows our tags.
+#[test]
+fn what_a_neighbour_tags_as_ours_is_left_alone_unless_place_and_name_are_ours_too() {
+    let bench = Bench::start();
+    let off = |number| (format!("n{number}"), "IDLE+CLOUD+POWERED_DOWN");
+    let nodes: Vec<(String, &str)> = (1..10).map(off).collect();
+    let nodes: Vec<(&str, &str)> = nodes.iter().map(|(name, is)| (name.as_str(), *is)).collect();
+    bench.slurmctld_says(&nodes);
+    let ours = world::old("n4");
+    let attempt = ours.vm.as_str().rsplit('-').next().unwrap().to_owned();
+    let tagged = |group: &str, name: String, node: &str, attempt: &str| {
+        let tags = json!({"azslurm-cluster": "bench", "azslurm-node": node,
+            "azslurm-nodeset": "n", "azslurm-attempt": attempt});
+        let id = format!(
+            "/subscriptions/{}/resourceGroups/{group}/providers/Microsoft.Compute/\
+             virtualMachines/{name}",
+            world::SUBSCRIPTION
+        );
+        json!({"id": id, "words": {"vm": name, "node": "x"}, "tags": tags})
+    };
+    let named = |node: &str| format!("{node}-{attempt}");
+    let vms = [
+        tagged("hpc", named("n4"), "n4", &attempt),
+        tagged("hpc-north", named("n5"), "n5", &attempt),
+        tagged("hpc", "prod-db".to_owned(), "n6", &attempt),
+        tagged("hpc", named("n7"), "n8", &attempt),
+        tagged("hpc", named("n9"), "n9", "0000000a"),
+        tagged("hpc", named("n1"), "n1' or true or '", &attempt),
+        tagged("hpc", named("n2"), "../../n2", &attempt),
+        tagged("hpc", named("n3"), "n3\u{1b}[2J", &attempt),
+        tagged("hpc", named("stranger"), "stranger", &attempt),
+    ];
+    let mut template = world::template();
+    template.as_object_mut().unwrap().remove("tags");
+    let made = bench.emulator.post("/seed", &json!({"template": template, "vms": vms})).unwrap();
+    assert_eq!(made["made"], vms.len());
+    for _pass in 0..2 {
+        bench.run("azslurm-sync", &["pass", "--force"]);
+    }
+    let calls = bench.emulator.calls().unwrap().by;
+    let deleted: u64 =
+        calls.iter().filter(|call| call.method == "DELETE").map(|call| call.count).sum();
+    assert_eq!(deleted, 1, "the one that is wholly ours goes: {}", bench.log());
+    let goes = format!("nobody waits for it: it is deleted node=n4 vm={}", named("n4"));
+    assert!(bench.log().contains(&goes), "{}", bench.log());
+    assert!(bench.log().contains("has a name that is not ours"));
+}
+
+/// A proxy that takes every connection, agrees to lead it on, and keeps what it is then sent.
+fn proxy() -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let keeps = Arc::new(Mutex::new(Vec::new()));
+    let into: Arc<Mutex<Vec<u8>>> = Arc::clone(&keeps);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            for _part in ["CONNECT", "what follows it"] {
+                let length = stream.read(&mut bytes).unwrap_or(0);
+                into.lock().unwrap().extend_from_slice(&bytes[..length]);
+                let _closed = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            }
+        }
+    });
+    (url, keeps)
+}
+
+#[test]
+fn a_proxy_sees_a_host_and_tls_alone_and_the_metadata_service_is_asked_without_it() {
+    let bench = Bench::start();
+    let config = bench.config("[limits]\ntries = 1\n");
+    let elsewhere = |line: &str| match line.split_once(" = ") {
+        Some((key @ ("resource_manager" | "resource_graph"), _)) => {
+            format!("{key} = \"https://management.azure.invalid\"\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    bench.write_config(&config.lines().map(elsewhere).collect::<String>());
+    let (url, seen) = proxy();
+    let mut command = bench.command("azslurm-sync");
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env(name, &url);
+    }
+    let output = command.arg("pass").output().unwrap();
+    let seen = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
+    assert!(
+        seen.starts_with("CONNECT management.azure.invalid:443 HTTP/1.1\r\n"),
+        "{seen:?} {}",
+        both(&output)
+    );
+    for word in ["Bearer", TOKEN, "metadata", "subscriptions"] {
+        assert!(!seen.contains(word), "{word}: {seen:?}");
+    }
+    let asked = bench.emulator.calls().unwrap();
+    assert!(format!("{asked:?}").contains("metadata"), "a token was had without it: {asked:?}");
 }
 
 /// Ends with the test.

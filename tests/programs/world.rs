@@ -55,7 +55,7 @@ pub fn spot(node: &str, eviction: &'static str) -> Made {
 }
 
 /// As a program would have asked for it.
-fn template() -> Value {
+pub fn template() -> Value {
     json!({
         "location": "westeurope",
         "tags": "{tags}",
