@@ -176,6 +176,9 @@ fn connect(path: &Path) -> Result<Reader, LedgerError> {
 fn prepare(reader: Reader) -> Result<Reader, LedgerError> {
     let failed = reader.while_("opening it");
     reader.connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
+    // A schema that somebody else wrote (a copy in a bug report) runs no function of SQLite's that
+    // does more than compute.
+    reader.connection.execute_batch("PRAGMA trusted_schema = OFF;").map_err(&failed)?;
     reader.connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     let schema = schema_of(&reader)?;
     turn_on_wal(&reader)?;
@@ -319,6 +322,7 @@ mod tests {
         assert_eq!(pragma("journal_mode"), "wal");
         assert_eq!(pragma("synchronous"), "2");
         assert_eq!(pragma("foreign_keys"), "1");
+        assert_eq!(pragma("trusted_schema"), "0");
         assert_eq!(pragma("application_id"), APPLICATION_ID.to_string());
     }
 
