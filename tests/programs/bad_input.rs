@@ -52,6 +52,31 @@ fn every_error_of_a_config_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn a_config_that_is_wrong_shows_no_value_of_a_secret() {
+    for line in [
+        "client_secret = \"hunter2",
+        "client_secret = \"hunter2\" x",
+        "client_secret = hunter2",
+        "client_secret = 5hunter2",
+        "client_sekret = \"hunter2\"",
+        "client_secret = [\"hunter2\"]",
+        "client_secret = \"\"\"\nhunter2",
+        "client_secret = \"hunter2\"\nclient_secret = \"hunter2\"",
+    ] {
+        let bench = Bench::start();
+        let credential = "[credential]\ntype = \"client-secret\"\ntenant_id = \"t\"\n\
+            client_id = \"c\"\n";
+        bench.write_config(&bench.config(&format!("{credential}{line}\n")));
+        let mut seen = said(&bench.run("azslurm-resume", &["n1"]), 2);
+        seen += &said(&bench.run("azslurm-sync", &["status"]), 2);
+        let checked = bench.run_conf(&["check"]);
+        seen += &String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat());
+        assert_names(&seen, &["azslurm.toml:"]);
+        assert!(!seen.contains("hunter2"), "{line}: {seen}");
+    }
+}
+
+#[test]
 fn a_bad_host_list_is_refused_whole() {
     let bench = Bench::start();
     for list in ["n[1-", "n[3-1]", "n1,n[2", "n[1-99999999]", "n 1;rm", "../n1"] {
