@@ -21,7 +21,7 @@ const CHARGE: &str = "x-ms-request-charge";
 const RETRY_AFTER_MILLIS: [&str; 2] = ["x-ms-retry-after-ms", "retry-after-ms"];
 /// The longest wait that is believed: Azure says up to 1200 s and more (FACTS §3.2); beyond this it
 /// is a mistake.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Request ids are GUIDs; a longer one is cut before it goes into a log or a ledger.
 const ID_LENGTH_MAX: usize = 128;
 
@@ -61,8 +61,9 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 fn standard(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite()) {
+        // A number that no duration can hold is a long wait too, and not none at all.
+        return Duration::try_from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())).ok();
     }
     let until = date(text)?;
     let from = date_of(headers).unwrap_or_else(|| timestamp(now));
@@ -163,6 +164,7 @@ mod tests {
         );
         assert_eq!(seconds(&[("x-ms-retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
         assert_eq!(seconds(&[("Retry-After", "99999999999")]), Some(RETRY_AFTER_MAX));
+        assert_eq!(seconds(&[("Retry-After", "1e300")]), Some(RETRY_AFTER_MAX));
         for bad in ["-5", "soon", "", "NaN", "inf"] {
             assert_eq!(seconds(&[("Retry-After", bad)]), None, "{bad:?}");
         }

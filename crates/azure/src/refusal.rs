@@ -15,6 +15,7 @@ use std::time::Duration;
 use azslurm_core::plain::is_plain;
 use serde_json::{Map, Value};
 
+use crate::header::RETRY_AFTER_MAX;
 use crate::{Refusal, TEXT_LENGTH_MAX};
 
 /// Codes are words; the longest of Azure's that is known has 60 characters.
@@ -167,7 +168,7 @@ fn seconds_in(text: &str) -> Option<Duration> {
     let rest = text.split_once("try again after")?.1;
     let digits: String =
         rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    digits.parse().ok().map(Duration::from_secs)
+    digits.parse().ok().map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -295,6 +296,9 @@ mod tests {
             "Number of requests … exceeded. Please try again after '6' seconds."}}"#;
         assert_eq!(read(429, body).retry_after, Some(Duration::from_secs(6)));
         assert_eq!(read(409, body).retry_after, None);
+        // More than any clock can be set to, and longer than anybody means.
+        let body = body.replace('6', &u64::MAX.to_string());
+        assert_eq!(read(429, &body).retry_after, Some(RETRY_AFTER_MAX));
     }
 
     #[test]
