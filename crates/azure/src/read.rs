@@ -307,7 +307,7 @@ fn failed_status(value: &Value) -> (String, String) {
         let mut parts = status.code.splitn(3, '/');
         let kind = parts.next()?.eq_ignore_ascii_case("ProvisioningState");
         let word = parts.next()?.eq_ignore_ascii_case("failed");
-        (kind && word).then(|| (parts.next().unwrap_or_default().to_owned(), status.text.clone()))
+        (kind && word).then(|| (one_line(parts.next().unwrap_or_default()), status.text.clone()))
     });
     failed.unwrap_or_default()
 }
@@ -557,6 +557,11 @@ mod tests {
             "AllocationFailed: no room"
         );
         assert_eq!(is(json!({"status": "Failed"})), ": ");
+        assert_eq!(
+            is(json!({"properties": {"provisioningState": "Failed", "instanceView": {"statuses": [
+                {"code": "ProvisioningState/failed/Two\nlines", "message": "m"}]}}})),
+            "Two lines: m"
+        );
     }
 
     #[test]
