@@ -20,6 +20,7 @@ use azslurm_core::agent::{Event, EventKind};
 use serde_json::{Map, Value};
 
 use crate::header::date;
+use crate::refusal::one_line;
 
 /// What a document says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +71,11 @@ impl Scheduled {
     fn note_unknown(&mut self, object: Option<&Map<String, Value>>, known: &[&str], what: &str) {
         let names = object.into_iter().flat_map(Map::keys);
         let new = names.filter(|name| !known.contains(&name.as_str()));
-        self.odd.extend(new.map(|name| format!("{what} {name}")));
+        self.odd.extend(new.map(|name| one_line(&format!("{what} {name}"))));
+    }
+
+    fn note(&mut self, what: &str, found: &str) {
+        self.odd.insert(one_line(&format!("{what} {found}")));
     }
 
     fn event(&mut self, value: &Value) -> Option<Event> {
@@ -82,15 +87,15 @@ impl Scheduled {
         self.note_unknown(value.as_object(), &EVENT_MEMBERS, "member of an event");
         let kind = EventKind::of_word(word);
         if let EventKind::Other(word) = &kind {
-            self.odd.insert(format!("kind of event {word}"));
+            self.note("kind of event", word);
         }
         let status = text("EventStatus");
         if !["", "Scheduled", "Started"].contains(&status) {
-            self.odd.insert(format!("state of an event {status}"));
+            self.note("state of an event", status);
         }
         let not_before = time(text("NotBefore"));
         if not_before.is_none() && !text("NotBefore").is_empty() {
-            self.odd.insert(format!("time {}", text("NotBefore")));
+            self.note("time", text("NotBefore"));
         }
         let names = value.get("Resources").and_then(Value::as_array).into_iter().flatten();
         Some(Event {
@@ -99,7 +104,10 @@ impl Scheduled {
             is_started: status.eq_ignore_ascii_case("Started"),
             resources: names.filter_map(Value::as_str).map(str::to_owned).collect(),
             not_before,
-            description: text("Description").chars().take(DESCRIPTION_CHARS_MAX).collect(),
+            description: one_line(text("Description"))
+                .chars()
+                .take(DESCRIPTION_CHARS_MAX)
+                .collect(),
         })
     }
 }
@@ -206,6 +214,16 @@ mod tests {
                 "time soon",
             ]
         );
+    }
+
+    #[test]
+    fn what_goes_into_a_log_or_a_reason_is_one_line() {
+        let mut event = of_version("2020-07-01");
+        event["Description"] = json!("two\nlines");
+        event["Mo\u{0}od"] = json!("good");
+        let read = read(&document(event)).unwrap();
+        assert_eq!(read.events[0].description, "two lines");
+        assert!(read.odd.contains("member of an event Mo od"), "{:?}", read.odd);
     }
 
     #[test]
