@@ -111,7 +111,9 @@ fn plain(text: &str) -> String {
     let words: Vec<&str> = replaced.split(' ').filter(|word| !word.is_empty()).collect();
     // slurmctld puts " : " between a reason and its own: no text of ours may look like that, nor
     // when it stands behind our code or before slurmctld's words.
-    words.join(" ").replace(" :", ":").trim_start_matches([':', ' ']).to_owned()
+    // The same of the words before our next try: a time in a text of Azure's is none of ours.
+    let line = words.join(" ").replace(" :", ":").replace(NEXT_TRY, " next try ");
+    line.trim_start_matches([':', ' ']).to_owned()
 }
 
 #[cfg(test)]
@@ -185,6 +187,13 @@ mod tests {
         ] {
             assert_eq!(reason("azure", text, None), format!("azslurm: azure: {expected}"));
         }
+    }
+
+    #[test]
+    fn a_time_in_a_text_is_not_taken_for_our_next_try() {
+        let text = "quota, next try 2026-11-21T01:53:05Z";
+        assert_eq!(parse_ours(&reason("quota", text, None)).unwrap().next_try, None);
+        assert_eq!(parse_ours(&reason("quota", text, Some(TIME))).unwrap().next_try, Some(TIME));
     }
 
     proptest! {
