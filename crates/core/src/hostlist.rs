@@ -68,8 +68,8 @@ pub enum HostlistErrorKind {
     RangeTooLong,
     /// Beyond 64 bits: Slurm would take another number.
     NumberTooLarge,
-    /// More than [`NAMES_MAX`] names.
-    TooManyNames,
+    /// More names than so many, which is [`NAMES_MAX`] or less.
+    TooManyNames(usize),
     /// Not a node name; the rule it breaks.
     BadName(&'static str),
 }
@@ -89,7 +89,7 @@ impl fmt::Display for HostlistErrorKind {
                 write!(f, "is longer than Slurm's {RANGE_LENGTH_MAX} numbers per range: split it")
             }
             Self::NumberTooLarge => write!(f, "holds a number greater than {}", u64::MAX),
-            Self::TooManyNames => write!(f, "brings the list over {NAMES_MAX} names"),
+            Self::TooManyNames(most) => write!(f, "brings the list over {most} names"),
             Self::BadName(rule) => write!(f, "is not a node name: {rule}"),
         }
     }
@@ -105,20 +105,27 @@ fn refused(kind: HostlistErrorKind, at: usize, found: &str) -> HostlistError {
 /// With several brackets the last varies fastest, then the first, the second and so on: Slurm's
 /// order, which nobody should rely on.
 pub fn expand(text: &str) -> Result<Vec<NodeName>, HostlistError> {
+    expand_within(text, NAMES_MAX)
+}
+
+/// As [`expand`], for a list that may have fewer names than [`NAMES_MAX`]: one of many lists that
+/// come together.
+pub fn expand_within(text: &str, names_max: usize) -> Result<Vec<NodeName>, HostlistError> {
+    let names_max = names_max.min(NAMES_MAX);
     let mut names = Vec::new();
     for (at, token) in tokens(text)? {
         let parts = parts_of(at, token)?;
         let count = parts.iter().try_fold(1usize, |count, part| count.checked_mul(part.len()));
         let total = count.and_then(|count| count.checked_add(names.len()));
         match (count, total) {
-            (Some(count), Some(total)) if total <= NAMES_MAX => {
+            (Some(count), Some(total)) if total <= names_max => {
                 names.reserve(count);
                 combine(&parts, count, |name| {
                     names.push(node_name(at, name)?);
                     Ok(())
                 })?;
             }
-            _ => return Err(refused(HostlistErrorKind::TooManyNames, at, token)),
+            _ => return Err(refused(HostlistErrorKind::TooManyNames(names_max), at, token)),
         }
     }
     Ok(names)
@@ -347,8 +354,12 @@ mod tests {
         assert_eq!(expand("a[0-999]b[0-999]").unwrap().len(), NAMES_MAX);
         for list in ["a[0-999]b[0-999],c", "a[0-9999]b[0-9999]c[0-9999]d[0-9999]e[0-9999]f[0-9999]"]
         {
-            assert_eq!(expand(list).unwrap_err().kind, HostlistErrorKind::TooManyNames);
+            let too_many = HostlistErrorKind::TooManyNames(NAMES_MAX);
+            assert_eq!(expand(list).unwrap_err().kind, too_many);
         }
+        assert_eq!(expand_within("n[1-3]", 3).unwrap().len(), 3);
+        let error = expand_within("n[1-3],m", 3).unwrap_err().to_string();
+        assert_eq!(error, "host list, character 8: \"m\" brings the list over 3 names");
     }
 
     #[test]

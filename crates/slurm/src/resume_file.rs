@@ -5,9 +5,13 @@
 //! cannot be read is put aside. The file is in slurmctld's memory and gone soon after: read it
 //! first thing.
 
-use azslurm_core::hostlist;
+use azslurm_core::hostlist::{self, NAMES_MAX};
 use azslurm_core::{JobId, NodeName};
 use serde_json::{Map, Value};
+
+/// The names of all lists of a file together: all nodes, and those of jobs up to twice. Where jobs
+/// share nodes there may be more, but a controller must survive the file.
+const NAMES_OF_A_FILE_MAX: usize = 3 * NAMES_MAX;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,40 +60,45 @@ pub struct ResumeFileError {
 
 /// Reads the text of the file, in the spelling of any version.
 pub fn read(text: &str) -> Result<ResumeFile, ResumeFileError> {
+    read_within(text, NAMES_OF_A_FILE_MAX)
+}
+
+fn read_within(text: &str, names_max: usize) -> Result<ResumeFile, ResumeFileError> {
     let wire: Map<String, Value> = serde_json::from_str(text)
         .map_err(|source| ResumeFileError { length: text.len(), source })?;
     let all = wire.get("all_nodes_resume").or_else(|| wire.get("all_nodes"));
-    let mut file = ResumeFile::default();
-    file.nodes = nodes(all.unwrap_or(&Value::Null), "all nodes", &mut file.odd);
+    let mut lists = Lists { odd: Vec::new(), names_left: names_max };
+    let nodes = lists.nodes(all.unwrap_or(&Value::Null), "all nodes");
     let jobs = match wire.get("jobs") {
         Some(Value::Array(jobs)) => jobs.as_slice(),
         None | Some(Value::Null) => &[],
         Some(other) => {
-            file.odd.push(format!("jobs: not a list: {other}"));
+            lists.odd.push(format!("jobs: not a list: {other}"));
             &[]
         }
     };
+    let mut read = Vec::new();
     for job in jobs {
-        match read_job(job, &mut file.odd) {
-            Some(job) => file.jobs.push(job),
-            None => file.odd.push(format!("job without a number: {job}")),
+        match read_job(job, &mut lists) {
+            Some(job) => read.push(job),
+            None => lists.odd.push(format!("job without a number: {job}")),
         }
     }
-    Ok(file)
+    Ok(ResumeFile { nodes, jobs: read, odd: lists.odd })
 }
 
-fn read_job(job: &Value, odd: &mut Vec<String>) -> Option<ResumeJob> {
+fn read_job(job: &Value, lists: &mut Lists) -> Option<ResumeJob> {
     let number = job.get("job_id")?.as_u64()?;
     let job_id = JobId(u32::try_from(number).ok()?);
     let text = |key: &str| job.get(key).and_then(Value::as_str).map(str::to_owned);
     let field = |key: &str| job.get(key).unwrap_or(&Value::Null);
     let resume = job.get("nodes_resume").unwrap_or_else(|| field("nodes"));
-    let nodes_resume = nodes(resume, &format!("nodes of job {job_id}"), odd);
+    let nodes_resume = lists.nodes(resume, &format!("nodes of job {job_id}"));
     let alloc = field("nodes_alloc");
     let nodes_alloc = if alloc.is_null() {
         nodes_resume.clone()
     } else {
-        nodes(alloc, &format!("allocation of job {job_id}"), odd)
+        lists.nodes(alloc, &format!("allocation of job {job_id}"))
     };
     Some(ResumeJob {
         job_id,
@@ -105,21 +114,31 @@ fn read_job(job: &Value, odd: &mut Vec<String>) -> Option<ResumeJob> {
     })
 }
 
-/// A host list of the file; nothing, and a word about it, when it cannot be read.
-fn nodes(list: &Value, what: &str, odd: &mut Vec<String>) -> Vec<NodeName> {
-    let text = match list {
-        Value::Null => return Vec::new(),
-        Value::String(text) if text.is_empty() => return Vec::new(),
-        Value::String(text) => text,
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            odd.push(format!("{what}: not a host list: {list}"));
-            return Vec::new();
-        }
-    };
-    hostlist::expand(text).unwrap_or_else(|error| {
-        odd.push(format!("{what}: {error}"));
-        Vec::new()
-    })
+/// What the host lists of a file have shown so far.
+struct Lists {
+    odd: Vec<String>,
+    names_left: usize,
+}
+
+impl Lists {
+    /// A host list of the file; nothing, and a word about it, when it cannot be read.
+    fn nodes(&mut self, list: &Value, what: &str) -> Vec<NodeName> {
+        let text = match list {
+            Value::Null => return Vec::new(),
+            Value::String(text) if text.is_empty() => return Vec::new(),
+            Value::String(text) => text,
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                self.odd.push(format!("{what}: not a host list: {list}"));
+                return Vec::new();
+            }
+        };
+        let names = hostlist::expand_within(text, self.names_left).unwrap_or_else(|error| {
+            self.odd.push(format!("{what}: {error}"));
+            Vec::new()
+        });
+        self.names_left -= names.len();
+        names
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +204,21 @@ mod tests {
         assert_eq!(ids, [2, 3]);
         assert_eq!(file.jobs[1].nodes_resume.len(), 2);
         assert_eq!(file.odd.len(), 4, "{:?}", file.odd);
+    }
+
+    /// A kilobyte of lists named more nodes than a controller has memory for.
+    #[test]
+    fn lists_that_are_too_long_together_are_left_out_before_they_are_made() {
+        let job = |number: usize| {
+            format!(r#"{{"job_id":{number},"nodes_resume":"n[1-1000]","nodes_alloc":"c"}}"#)
+        };
+        let jobs: Vec<String> = (1..=5).map(job).collect();
+        let file = read_within(&format!(r#"{{"jobs":[{}]}}"#, jobs.join(",")), 2_500).unwrap();
+        let counts: Vec<usize> = file.jobs.iter().map(|job| job.nodes_resume.len()).collect();
+        assert_eq!(counts, [1000, 1000, 0, 0, 0]);
+        assert_eq!(file.jobs.iter().filter(|job| job.nodes_alloc.len() == 1).count(), 5);
+        assert_eq!(file.odd.len(), 3, "{:?}", file.odd);
+        assert!(read(r#"{"jobs":[{"job_id":1,"nodes":"n[1-60000]"}]}"#).unwrap().odd.is_empty());
     }
 
     #[test]
