@@ -238,7 +238,10 @@ impl Writer<'_> {
                 attempt.registered_at.map(Timestamp::as_millis),
             ],
         )?;
-        assert_eq!(changed, 1, "the attempt {} was just read", attempt.is.vm);
+        if changed != 1 {
+            let found = format!("in {changed} rows, and was just read");
+            return Err(self.damage(("attempts", attempt.is.vm.as_str()), "vm", found));
+        }
         Ok(())
     }
 }
@@ -253,7 +256,7 @@ fn read(cells: &mut Cells<'_>) -> Result<Attempt, LedgerError> {
         says: read_says(cells)?,
         operation: cells.text_or_null("operation")?,
         request_id: cells.text_or_null("request_id")?,
-        generation: cells.integer("generation")?,
+        generation: cells.generation("generation")?,
         intended_at: cells.time("intended_at")?,
         settles_at: cells.time("settles_at")?,
         accepted_at: cells.time_or_null("accepted_at")?,

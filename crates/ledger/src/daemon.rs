@@ -42,7 +42,7 @@ impl Reader {
             Ok(DaemonRow {
                 holder: cells.name("holder")?,
                 host: cells.text("host")?,
-                generation: cells.integer("generation")?,
+                generation: cells.generation("generation")?,
                 since: cells.time("since")?,
                 until: cells.time("until")?,
             })

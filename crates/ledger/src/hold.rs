@@ -138,6 +138,16 @@ mod tests {
     }
 
     #[test]
+    fn a_column_is_read_in_whatever_case_the_file_spells_it() {
+        let ledger = Ledger::in_memory().unwrap();
+        ledger.connection.execute("ALTER TABLE holds RENAME COLUMN code TO Code", ()).unwrap();
+        let row = "INSERT INTO holds (scope, code, text, strikes, since, until)
+                   VALUES ('image', 'capacity', 'none', 1, 0, 9)";
+        ledger.connection.execute(row, ()).unwrap();
+        assert_eq!(ledger.holds_all().unwrap()[0].code, "capacity");
+    }
+
+    #[test]
     fn a_hold_that_is_taken_away_is_forgotten() {
         let mut ledger = Ledger::in_memory().unwrap();
         let hold = Hold {

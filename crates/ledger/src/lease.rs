@@ -218,7 +218,11 @@ impl Reader {
         };
         self.row(&query, (node.as_str(),), |cells| {
             cells.text("node")?;
-            Ok((cells.name_or_null("holder")?, cells.integer("generation")?, cells.time("until")?))
+            Ok((
+                cells.name_or_null("holder")?,
+                cells.generation("generation")?,
+                cells.time("until")?,
+            ))
         })
     }
 }
@@ -314,7 +318,7 @@ pub(crate) fn read_lease(cells: &mut Cells<'_>) -> Result<Lease, LedgerError> {
     Ok(Lease {
         node: cells.name("node")?,
         holder: cells.name("holder")?,
-        generation: cells.integer("generation")?,
+        generation: cells.generation("generation")?,
         until: cells.time("until")?,
     })
 }
@@ -378,6 +382,19 @@ mod tests {
         assert!(ledger.is_held(&lease, at(3999)).unwrap());
         assert!(write(&mut ledger, |writer| writer.renew(&lease, at(9000))));
         assert!(ledger.is_held(&lease, at(8999)).unwrap());
+    }
+
+    #[test]
+    fn a_generation_that_could_not_grow_is_damage_and_no_panic() {
+        let (mut ledger, _) = leased();
+        for generation in [i64::MAX, -1] {
+            ledger.connection.execute("UPDATE leases SET generation = ?1", (generation,)).unwrap();
+            let other = holder("other");
+            let asked: Result<LeaseAnswer, LedgerError> =
+                ledger.write(|writer| writer.lease(&node("n1"), &ask(&other, Take::Seize, 0, 10)));
+            let error = asked.unwrap_err().to_string();
+            assert!(error.contains("has generation"), "{error}");
+        }
     }
 
     #[test]

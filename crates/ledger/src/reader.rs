@@ -87,8 +87,22 @@ impl Reader {
         read: impl Fn(&mut Cells<'_>) -> Result<T, LedgerError>,
     ) -> Result<Option<T>, LedgerError> {
         let mut rows = self.rows(query, params, read)?;
-        assert!(rows.len() <= 1, "a primary key names one row: {}", query.sql);
+        if rows.len() > 1 {
+            // The rows of a file that somebody has been at need not be as its keys demand.
+            let found = format!("in {} rows", rows.len());
+            return Err(self.damage((query.table, "of one key"), "it", found));
+        }
         Ok(rows.pop())
+    }
+
+    /// What is wrong in a row, for people.
+    pub(crate) fn damage(
+        &self,
+        (table, row): (&'static str, &str),
+        column: &'static str,
+        found: String,
+    ) -> LedgerError {
+        LedgerError::Damaged { path: self.path.clone(), table, row: row.to_owned(), column, found }
     }
 
     /// Carries a statement out; how many rows it changed.
@@ -121,8 +135,10 @@ impl Cells<'_> {
         column: &'static str,
         read: impl FnOnce(ValueRef<'_>) -> Option<T>,
     ) -> Result<T, LedgerError> {
-        let name = self.row.as_ref().column_name(self.next).ok();
-        assert_eq!(name, Some(column), "column {} of {}", self.next, self.table);
+        let name = self.row.as_ref().column_name(self.next).unwrap_or_default();
+        // SQLite spells it as the file's schema does, and takes any case of ours for it.
+        let is_it = name.eq_ignore_ascii_case(column);
+        assert!(is_it, "column {} of {} is {name} and not {column}", self.next, self.table);
         let value = self.row.get_ref(self.next).expect("the column was just named");
         self.next += 1;
         read(value).ok_or_else(|| self.damaged(column, value))
@@ -149,6 +165,11 @@ impl Cells<'_> {
 
     pub fn integer(&mut self, column: &'static str) -> Result<i64, LedgerError> {
         self.cell(column, |value| value.as_i64().ok())
+    }
+
+    /// A number that grows by one with each holder. None of ours is where it cannot grow any more.
+    pub fn generation(&mut self, column: &'static str) -> Result<i64, LedgerError> {
+        self.number(column, |number| (0..i64::MAX).contains(&number).then_some(number))
     }
 
     pub fn real(&mut self, column: &'static str) -> Result<f64, LedgerError> {

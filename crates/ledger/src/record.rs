@@ -94,6 +94,7 @@ impl Writer<'_> {
             return Ok(Recorded::LeaseLost);
         }
         let Some(old) = self.attempt(vm)? else { return Ok(Recorded::NoSuchAttempt) };
+        self.check_node(&old)?;
         assert_eq!(lease.node(), &old.is.node, "a lease is for one node");
         let Some(state) = old.state.after(change) else {
             return Ok(Recorded::Superseded(old.state));
@@ -113,6 +114,15 @@ impl Writer<'_> {
             self.tell(&new, describe(&new, change), request_id_of(change))?;
         }
         Ok(Recorded::Done(state))
+    }
+
+    /// A VM is of the node that its name says: under the lease of another one nobody may touch it.
+    fn check_node(&self, attempt: &Attempt) -> Result<(), LedgerError> {
+        let NewAttempt { vm, node, .. } = &attempt.is;
+        if vm.split().is_none_or(|(of, _)| of == *node) {
+            return Ok(());
+        }
+        Err(self.damage(("attempts", vm.as_str()), "node", format!("{:?}", node.as_str())))
     }
 
     /// Writes an attempt whose VM Azure has and the ledger does not know (it was lost and is
@@ -666,6 +676,17 @@ mod tests {
         let wanted = Attempt { state: S::Running, ..first(&ledger) };
         let _ = record(&mut ledger, &lease, &Change::Refused(says("Lost")), 2);
         let _ = write(&mut ledger, |writer| writer.adopt(&lease, &wanted, at(3)));
+    }
+
+    #[test]
+    fn an_attempt_whose_row_names_another_node_is_damage_and_no_panic() {
+        let (mut ledger, lease) = leased();
+        let _done = intend(&mut ledger, &lease, 1, 0);
+        ledger.connection.execute("UPDATE attempts SET node = 'n2'", ()).unwrap();
+        let vm = new_attempt("n1", 1).vm;
+        let recorded = ledger.write(|writer| writer.record(&lease, &vm, &Change::Running, at(1)));
+        let error = recorded.unwrap_err().to_string();
+        assert!(error.contains("has node \"n2\""), "{error}");
     }
 
     #[test]
