@@ -119,7 +119,7 @@ impl Arm {
 
 /// Where a query stands between its pages.
 #[derive(Default)]
-struct Paging {
+pub(crate) struct Paging {
     token: Option<String>,
     seen: u64,
     total: Option<u64>,
@@ -138,7 +138,7 @@ impl Paging {
     /// Takes a page; whether another follows. Rows that go while pages are read shift the others,
     /// so that one may be missed: a total that shrinks, or that was not reached, makes the list
     /// incomplete.
-    fn next(&mut self, page: &Value, rows: Option<usize>) -> Result<bool, String> {
+    pub(crate) fn next(&mut self, page: &Value, rows: Option<usize>) -> Result<bool, String> {
         let rows = rows.ok_or("a page without rows")? as u64;
         let number = |name: &str| page.get(name).and_then(Value::as_u64);
         if let Some(count) = number("count").filter(|count| *count != rows) {

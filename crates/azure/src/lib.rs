@@ -9,7 +9,7 @@
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
 //!  └ read.rs, page.rs,         └ wire.rs ◄ transport.rs, dns.rs: connections
 //!    refusal.rs, header.rs:
-//!    what we read, tolerantly
+//!    what we read, tolerantly; from_bytes.rs: the same of answers that were kept
 //! ```
 //!
 //! Bodies that we write are made of the models of `azure_mgmt_compute`, kept behind `body.rs`; its
@@ -28,6 +28,7 @@ mod credential;
 mod dns;
 mod error;
 mod facts;
+pub mod from_bytes;
 mod gate;
 mod graph;
 mod header;

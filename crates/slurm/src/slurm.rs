@@ -22,6 +22,9 @@ const ODD_SHOWN_MAX: usize = 3;
 /// Every node, hidden ones too, one record in each line.
 const SHOW_NODES: [&str; 4] = ["-a", "show", "nodes", "-o"];
 
+/// All jobs that slurmctld still knows, a line each.
+const SHOW_JOBS: [&str; 6] = ["-h", "-a", "-t", "all", "-O", job::COLUMNS];
+
 /// The least that Slurm's commands take for a slurm.conf.
 const CONF_LEAST: &str = "ClusterName=none\nSlurmctldHost=localhost\n";
 
@@ -106,10 +109,15 @@ impl Slurm {
 
     /// All jobs that slurmctld still knows. A record that cannot be read is logged and left out.
     pub async fn jobs(&self) -> Result<Vec<Job>, SlurmError> {
-        let arguments = ["-h", "-a", "-t", "all", "-O", job::COLUMNS];
-        let answer = self.scontrol.run_client("squeue", &arguments).await?.if_done()?;
-        let listing = job::read(&answer.stdout);
-        report_odd(&answer.command, &listing.odd, listing.jobs.len())?;
+        let run = self.scontrol.run_client("squeue", &SHOW_JOBS).await?;
+        Slurm::jobs_of_text(&run.if_done()?.stdout)
+    }
+
+    /// The jobs of a text that `squeue` gave, as [`Slurm::jobs`].
+    pub fn jobs_of_text(text: &str) -> Result<Vec<Job>, SlurmError> {
+        let listing = job::read(text);
+        let command = format!("squeue {}", SHOW_JOBS.join(" "));
+        report_odd(&command, &listing.odd, listing.jobs.len())?;
         Ok(listing.jobs)
     }
 
@@ -180,9 +188,13 @@ impl Slurm {
     pub async fn ping(&self) -> Result<Vec<Controller>, SlurmError> {
         // The exit status says whether the primary is up, which the lines say too.
         let answer = self.scontrol.run(&["ping"]).await?;
-        let controllers: Vec<Controller> =
-            answer.stdout.lines().filter_map(controller_of_line).collect();
+        let controllers = Slurm::controllers_of_text(&answer.stdout);
         if controllers.is_empty() { Err(answer.into_error()) } else { Ok(controllers) }
+    }
+
+    /// The controllers of a text of `scontrol ping`; lines that name none are passed over.
+    pub fn controllers_of_text(text: &str) -> Vec<Controller> {
+        text.lines().filter_map(controller_of_line).collect()
     }
 
     /// slurmctld's version (not scontrol's own).
@@ -226,11 +238,13 @@ impl Slurm {
 
     /// All settings of the running slurmctld, keys in lower case.
     pub async fn config(&self) -> Result<BTreeMap<String, Option<String>>, SlurmError> {
-        let answer = self.scontrol.ask(&["show", "config"]).await?;
-        let settings = answer.stdout.lines().filter_map(setting_of_line);
-        Ok(settings
-            .map(|(key, value)| (key.to_ascii_lowercase(), value.map(str::to_owned)))
-            .collect())
+        Ok(Slurm::config_of_text(&self.scontrol.ask(&["show", "config"]).await?.stdout))
+    }
+
+    /// The settings of a text of `scontrol show config`, as [`Slurm::config`].
+    pub fn config_of_text(text: &str) -> BTreeMap<String, Option<String>> {
+        let settings = text.lines().filter_map(setting_of_line);
+        settings.map(|(key, value)| (key.to_ascii_lowercase(), value.map(str::to_owned))).collect()
     }
 
     async fn show_nodes(&self, nodes: &[NodeName]) -> Result<Answer, SlurmError> {
