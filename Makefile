@@ -22,10 +22,14 @@ SLURMS ?= system trixie
 # Which stories, as words of their names; none: all.
 STORIES ?=
 
+# How long `make fuzz` runs, all targets together, and which ones; none: all.
+MINUTES ?= 60
+TARGETS ?=
+
 # The steps of `make test`, in order. The gates that need no build come first.
 TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
-.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk demo deny \
+.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz demo deny \
 	deny-if-here release golden clean root
 
 help: ## this list
@@ -80,6 +84,9 @@ test-unit: ## tests of the crates that need neither root nor slurmctld
 
 test-e2e: root build-tests ## the stories with a real slurmctld, slurmd and the ARM emulator (root)
 	cargo test $(LOCKED) --workspace --test e2e -- --test-threads=$(CLUSTER_THREADS)
+
+fuzz: ## hostile input with a coverage-guided engine: MINUTES in all (60), TARGETS of tests/fuzz (all)
+	tests/fuzz/long.sh $(MINUTES) $(TARGETS)
 
 test-slurms: root build-tests ## the stories with each Slurm of SLURMS, in roots made from Debian's packages, and a table (root)
 	@tests/slurms.sh "$(SLURMS)" "$(CLUSTER_THREADS)" $(STORIES)

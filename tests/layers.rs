@@ -17,7 +17,7 @@ use source::{Source, Where, rust_sources};
 
 /// Our packages from left to right. suspend comes before resume_fail, which deletes by its
 /// functions.
-const LEFT_TO_RIGHT: [&str; 15] = [
+const LEFT_TO_RIGHT: [&str; 16] = [
     "azslurm-core",
     "azslurm-slurm",
     "azslurm-azure",
@@ -32,6 +32,7 @@ const LEFT_TO_RIGHT: [&str; 15] = [
     "azslurm-slurm-model",
     "azslurm-sim",
     "azslurm-test-cluster",
+    "azslurm-fuzz",
     "azslurm-tests",
 ];
 
@@ -49,7 +50,9 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         // It shares names and host lists; how azslurm reads its words is what its tests show.
         "azslurm-slurm-model" => 2,
         "azslurm-sim" => 12,
-        "azslurm-tests" => 14,
+        // Inputs are read by the programs' own readers, and by nothing of the tests.
+        "azslurm-fuzz" => 10,
+        "azslurm-tests" => 15,
         _ => return None,
     };
     Some(&LEFT_TO_RIGHT[..first])
@@ -68,7 +71,16 @@ const ONE_PLACE: [(&str, &[&str]); 5] = [
     ("azure_core", &["azslurm-azure", "azslurm-sim"]),
     ("azure_identity", &["azslurm-azure"]),
     ("azure_mgmt_compute", &["azslurm-azure"]),
-    ("rusqlite", &["azslurm-ledger", "azslurm-sim", "azslurm-test-cluster", "azslurm-tests"]),
+    (
+        "rusqlite",
+        &[
+            "azslurm-ledger",
+            "azslurm-fuzz",
+            "azslurm-sim",
+            "azslurm-test-cluster",
+            "azslurm-tests",
+        ],
+    ),
 ];
 
 /// Packages whose library has another name than the package.
