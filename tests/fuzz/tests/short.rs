@@ -1,7 +1,6 @@
 //! The short run of `make test`: every input of the corpus, and seeded changes of them. The same
 //! inputs on every machine and every day; the long run with an engine is `make fuzz`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -20,9 +19,11 @@ const SEED: u64 = 0x617a_536c;
 fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
     let folder = target.corpus();
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    let read = |path: PathBuf| (path.display().to_string(), fs::read(&path).unwrap());
+    let read = |path: PathBuf| {
+        (path.display().to_string(), fs::read(&path).expect("an input can be read"))
+    };
     paths.into_iter().map(read).collect()
 }
 
@@ -35,12 +36,11 @@ fn run(target: &Target, name: &str, bytes: &[u8]) {
         return;
     }
     let kept = std::env::temp_dir().join(format!("azslurm-fuzz-{}", target.name));
-    fs::write(&kept, bytes).unwrap();
-    let mut shown = String::new();
-    write!(shown, "{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(400)])).unwrap();
+    fs::write(&kept, bytes).expect("a temporary file can be written");
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
     panic!(
         "{}: {name} took {took:?}, panicked: {}; to see it again: cargo run -p azslurm-fuzz -- {} \
-         {}\n{shown}",
+         {}\n{shown:?}",
         target.name,
         ran.is_err(),
         target.name,
@@ -49,7 +49,7 @@ fn run(target: &Target, name: &str, bytes: &[u8]) {
 }
 
 fn short(name: &str) {
-    let target = target(name).unwrap();
+    let target = target(name).expect("a target of that name");
     let inputs = corpus(target);
     assert!(!inputs.is_empty(), "{name} has no corpus");
     inputs.iter().for_each(|(name, bytes)| run(target, name, bytes));
