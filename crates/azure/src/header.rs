@@ -7,6 +7,7 @@ use azslurm_core::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::RateLimits;
+use crate::refusal::one_line;
 
 const REQUEST_ID: &str = "x-ms-request-id";
 const CORRELATION_ID: &str = "x-ms-correlation-request-id";
@@ -37,7 +38,8 @@ pub fn correlation_id(headers: &HeaderMap) -> Option<String> {
 
 fn id(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?.trim();
-    (!text.is_empty()).then(|| text.chars().take(ID_LENGTH_MAX).collect())
+    // HTTP allows a tab in a value; a line of a log does not.
+    (!text.is_empty()).then(|| one_line(text).chars().take(ID_LENGTH_MAX).collect())
 }
 
 /// The operation to follow: `Azure-AsyncOperation` before `Location` (FACTS §2), as it was sent.
@@ -115,7 +117,7 @@ fn take_pairs(limits: &mut RateLimits, value: &str) {
 
 fn take(limits: &mut RateLimits, name: &str, left: &str) {
     if let Ok(left) = left.trim().parse() {
-        limits.remaining.insert(name.trim().to_owned(), left);
+        limits.remaining.insert(one_line(name), left);
     }
 }
 
@@ -219,6 +221,8 @@ mod tests {
     fn the_correlation_id_stands_in_for_a_missing_request_id() {
         let headers = headers(&[("x-ms-correlation-request-id", "c")]);
         assert_eq!(request_id(&headers).as_deref(), Some("c"));
+        let odd = super::tests::headers(&[("x-ms-request-id", "a\tb")]);
+        assert_eq!(request_id(&odd).as_deref(), Some("a b"));
         assert_eq!(request_id(&HeaderMap::new()), None);
     }
 }
