@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::act;
 use crate::boots;
+use crate::forgotten;
 use crate::leftovers;
 use crate::listing::{self, Listing};
 use crate::lost;
@@ -125,6 +126,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     if options.dry_run {
         let mut report = foresee(session, &seen, listing.clone());
         report.leftovers = leftovers::take(session, &listing, true).await?;
+        report.forgotten = forgotten::take(session, seen.trust, true).await?.lines;
         return Ok(report);
     }
     let known = known(begun, &seen, &listing);
@@ -148,9 +150,12 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     report.azure_incomplete = listing.incomplete();
     report.azure_instead = listing.instead();
     report.leftovers = leftovers::take(session, &listing, false).await?;
+    let forgotten = forgotten::take(session, seen.trust, false).await?;
+    report.forgotten = forgotten.lines;
     let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
     let unfinished = seen.attempts.values().flatten().filter(|a| !a.state.is_ended());
-    if decided.iter().any(is_work) || empty_blocks(&seen.seen.blocks, unfinished) > 0 {
+    let empty = empty_blocks(&seen.seen.blocks, unfinished) + forgotten.doomed;
+    if decided.iter().any(is_work) || empty > 0 {
         carry_out(session, (&seen, &decided), options.wait, &mut report).await?;
         let seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
         finish(session, &decide(session, &seen), &mut report).await?;

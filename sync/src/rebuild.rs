@@ -12,30 +12,22 @@
 //! that a ledger was lost, some program has made a new one. Nothing in Azure is changed: what
 //! nobody waits for is a pass's, with its limit.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use azslurm_azure::Leftover;
-use azslurm_core::block::{Block, BlockState, Incarnation};
+use azslurm_azure::Placement;
 use azslurm_core::orphan::{OrphanAction, OrphanReason};
-use azslurm_core::vm::{TAG_BLOCK, TAG_CLUSTER};
 use azslurm_core::{NodeName, VmName};
 use azslurm_ledger::{Ledger, LedgerError, discard};
-use azslurm_program::exit::{Stop, chain_of};
+use azslurm_program::exit::Stop;
 use azslurm_program::{Session, alive, config_file, logs, now};
-use azslurm_suspend::search::place_of;
 use clap::Args;
 use serde::Serialize;
-use tokio::time::timeout;
 
 use crate::cli::PROGRAM;
 use crate::listing;
+use crate::lives;
 use crate::observe::observe;
 use crate::orphans::{self, Orphan};
-
-/// Sets and groups of one resource group are a call or two; a person waits.
-const LIST_MAX: Duration = Duration::from_secs(60);
 
 /// How it is to be done.
 #[derive(Debug, Args)]
@@ -180,13 +172,8 @@ fn install(built: &Path, path: &Path) -> Result<Option<PathBuf>, LedgerError> {
 async fn fill(session: &mut Session, dry_run: bool) -> Result<Rebuilt, Stop> {
     let listing = listing::list(session).await;
     let mut missing = listing.incomplete();
-    let (lives, odd) = match blocks(session).await {
-        Ok(found) => found,
-        Err(why) => {
-            missing.push(why);
-            (Vec::new(), Vec::new())
-        }
-    };
+    let placed = lives::list(session, |_| true).await;
+    missing.extend(placed.missing);
     let seen = observe(session).await.map_err(Stop::failed)?;
     missing.extend(seen.slurm.as_ref().err().map(|why| format!("slurmctld: {why}")));
     if !missing.is_empty() {
@@ -195,7 +182,8 @@ async fn fill(session: &mut Session, dry_run: bool) -> Result<Rebuilt, Stop> {
     let found = orphans::decide(session, &seen, &listing);
     let (ours, others): (Vec<Orphan>, Vec<Orphan>) =
         found.into_iter().partition(|one| one.action == OrphanAction::Adopt);
-    let unknown = lives.iter().map(|block| (session.ledger.block(&block.life), block));
+    let unknown =
+        placed.lives.iter().map(|life| (session.ledger.block(&life.block.life), &life.block));
     let mut blocks = Vec::new();
     for (known, block) in unknown {
         if known.map_err(Stop::failed)?.is_none() {
@@ -214,7 +202,7 @@ async fn fill(session: &mut Session, dry_run: bool) -> Result<Rebuilt, Stop> {
             .map_err(|error: LedgerError| Stop::failed(error))?;
     }
     let mut left: Vec<Left> = others.iter().map(left_out).collect();
-    left.extend(odd);
+    left.extend(placed.odd.iter().map(odd));
     Ok(Rebuilt {
         dry_run,
         ledger: PathBuf::new(),
@@ -266,70 +254,13 @@ fn left_out(orphan: &Orphan) -> Left {
     }
 }
 
-/// The lives of blocks that Azure has placement groups or availability sets of, and those of ours
-/// that say nothing that we understand. `Err`: why not all are seen.
-async fn blocks(session: &Session) -> Result<(Vec<Block>, Vec<Left>), String> {
-    let mut lives: BTreeMap<Incarnation, Block> = BTreeMap::new();
-    let mut odd = Vec::new();
-    let mut groups: BTreeMap<(String, String), _> = BTreeMap::new();
-    for (name, site) in &session.config.sites {
-        let group = (site.subscription.clone(), site.resource_group.to_ascii_lowercase());
-        groups.entry(group).or_insert((name, &site.resource_group));
-    }
-    for ((subscription, _), (site, group)) in groups {
-        let Some(arm) = session.clients.of(site) else { continue };
-        let listed = timeout(LIST_MAX, arm.list_placements(&subscription, group)).await;
-        let why = |why: String| format!("placement groups and availability sets of {site}: {why}");
-        let listed = listed.map_err(|_elapsed| why("no answer in time".to_owned()))?;
-        let listed = listed.map_err(|error| why(chain_of(&error)))?;
-        if let Some(because) = listed.incomplete_because {
-            return Err(why(because));
-        }
-        for found in listed.items {
-            match block(session, &found) {
-                Some(Ok(block)) => drop(lives.insert(block.life.clone(), block)),
-                Some(Err(left)) => odd.push(left),
-                None => {}
-            }
-        }
-    }
-    Ok((lives.into_values().collect(), odd))
-}
-
-/// The block that a group or a set is of; `None` if it is not this cluster's.
-fn block(session: &Session, found: &Leftover) -> Option<Result<Block, Left>> {
-    let config = &session.config;
-    let tag = |name: &str| found.tags.get(name).map(String::as_str);
-    if tag(TAG_CLUSTER)? != config.cluster.as_str() {
-        return None;
-    }
-    let known = || {
-        let life: Incarnation = tag(TAG_BLOCK)?.parse().ok()?;
-        let nodeset = config.nodesets.get(life.block.nodeset())?;
-        let place = place_of(config, &found.id, &nodeset.sites)?;
-        let name = life.resource_name(&config.cluster);
-        let is_its_own = name.eq_ignore_ascii_case(&found.name);
-        is_its_own.then(|| Block {
-            life,
-            site: place.site,
-            subscription: place.subscription,
-            resource_group: place.resource_group,
-            region: place.region,
-            name,
-            sku: nodeset.sku.clone(),
-            state: BlockState::Made,
-        })
-    };
-    Some(known().ok_or_else(|| Left {
+fn odd(found: &Placement) -> Left {
+    Left {
         name: found.name.clone(),
         node: None,
         reason: "BlockIsNotKnown".to_owned(),
-        next: format!(
-            "it has the tags of this cluster and is no block of the config: delete it in Azure if \
-             it has no VMs ({})",
-            found.id
-        ),
-    }))
+        next: format!("{}: delete it in Azure if it has no VMs ({})", lives::ODD, found.id),
+    }
 }
 
 impl Rebuilt {

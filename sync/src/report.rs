@@ -55,6 +55,8 @@ pub struct Report {
     pub left: usize,
     /// Network cards and disks that VMs of ours left behind.
     pub leftovers: Vec<Left>,
+    /// Blocks that Azure has and the ledger does not know as unfinished.
+    pub forgotten: Vec<Forgotten>,
     /// What was asked.
     pub calls: Calls,
 }
@@ -68,6 +70,19 @@ pub struct Left {
     pub name: String,
     /// The VM that it was made with.
     pub vm: VmName,
+    /// What is done.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A block's placement group and availability set that the ledger does not know as unfinished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// The block, if it is one of the config.
+    pub block: Option<String>,
+    /// The name of both.
+    pub name: String,
     /// What is done.
     pub action: String,
     /// Why.
@@ -126,6 +141,10 @@ impl Report {
         }
         for Left { what, name, vm, action, reason } in &self.leftovers {
             text += &format!("{what} {name} of {vm}: {action}: {reason}\n");
+        }
+        for Forgotten { block, name, action, reason } in &self.forgotten {
+            let block = block.as_deref().unwrap_or("-");
+            text += &format!("block {block} {name} not in the ledger: {action}: {reason}\n");
         }
         if self.orphans_left > 0 {
             text += &format!(

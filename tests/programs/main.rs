@@ -13,6 +13,7 @@ mod daemon;
 mod dead;
 mod doctor;
 mod failover;
+mod forgotten;
 mod guides;
 mod listing;
 mod looks;

@@ -68,7 +68,7 @@ pub use imds::{Imds, ImdsError};
 pub use look::{Reservation, ResourceGroup, is_region};
 pub use network::{Network, Peering, SecurityRule, Subnet, SubnetUse};
 pub use permission::Permission;
-pub use placement::{GroupSpec, SetSpec, group_id, set_id, vm_id};
+pub use placement::{GroupSpec, Placement, SetSpec, group_id, set_id, vm_id};
 pub use price::{Price, Prices, price_of};
 pub use probe::Probe;
 pub use scheduled::Scheduled;

@@ -10,7 +10,7 @@ use crate::bucket::Operation;
 use crate::client::{Call, Ended};
 use crate::route::Kind;
 use crate::wire::Raw;
-use crate::{AzureError, Leftover, Listing, Refusal, Vm, header, read};
+use crate::{AzureError, Leftover, Listing, Placement, Refusal, Vm, header, read};
 
 /// Pages of one list: 50 VMs were seen on a page (FACTS §1.2), so that this is 50,000 VMs.
 pub(crate) const PAGES_MAX: u32 = 1000;
@@ -72,7 +72,7 @@ impl Arm {
         self.list(Kind::Disk, subscription, resource_group, read::disk).await
     }
 
-    /// All availability sets and placement groups of a resource group.
+    /// All availability sets and placement groups of a resource group, ours or not.
     ///
     /// # Errors
     /// As [`Arm::list_vms`].
@@ -80,7 +80,7 @@ impl Arm {
         &self,
         subscription: &str,
         resource_group: &str,
-    ) -> Result<Listing<Leftover>, AzureError> {
+    ) -> Result<Listing<Placement>, AzureError> {
         let of = |kind| self.list(kind, subscription, resource_group, read::placement);
         let mut sets = of(Kind::AvailabilitySet).await?;
         let groups = of(Kind::PlacementGroup).await?;

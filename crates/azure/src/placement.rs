@@ -16,7 +16,9 @@ use crate::bucket::Operation;
 use crate::client::Call;
 use crate::route::Kind;
 use crate::wire::Raw;
-use crate::{Answer, AzureError, OperationState, Refusal, Reply, Started, header, read};
+use crate::{
+    Answer, AzureError, OperationState, Refusal, Reply, ResourceId, Started, header, read,
+};
 
 /// Between two polls where Azure names no time (FACTS §2).
 const POLL_PAUSE: Duration = Duration::from_secs(10);
@@ -49,6 +51,19 @@ pub struct SetSpec {
     pub placement_group: String,
     /// All tags: ours and the operator's.
     pub tags: BTreeMap<String, String>,
+}
+
+/// An availability set or a placement group that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Resource id.
+    pub id: ResourceId,
+    /// Resource name.
+    pub name: String,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Resource ids of the VMs and sets in it, those that are being made or deleted included.
+    pub members: Vec<String>,
 }
 
 /// The resource id of an availability set, as a VM's body names it.

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::refusal::{innermost, one_line};
 use crate::vm::Marks;
-use crate::{Activity, Leftover, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus};
+use crate::{
+    Activity, Leftover, Placement, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus,
+};
 
 const MIB_PER_GIB: f64 = 1024.0;
 /// No VM has a tenth of it; more is no number of gigabytes.
@@ -81,9 +83,25 @@ pub fn disk(value: &Value) -> Result<Leftover, String> {
     leftover(value, "/managedBy")
 }
 
-/// An availability set or a placement group.
-pub fn placement(value: &Value) -> Result<Leftover, String> {
-    leftover(value, "/managedBy")
+/// An availability set or a placement group, with what is in it. A list of members that is none is
+/// not to be read: nobody may take it for an empty one.
+pub fn placement(value: &Value) -> Result<Placement, String> {
+    let id = id(value)?;
+    let mut members = Vec::new();
+    for kind in ["virtualMachines", "virtualMachineScaleSets", "availabilitySets"] {
+        match value.pointer("/properties").and_then(|properties| properties.get(kind)) {
+            // A member without an id is one all the same.
+            Some(Value::Array(some)) => {
+                members.extend(some.iter().map(|one| text(one, "/id").unwrap_or_default()));
+            }
+            None | Some(Value::Null) => {}
+            Some(other) => {
+                return Err(format!("its {kind} are no list but {}", one_line(&other.to_string())));
+            }
+        }
+    }
+    let name = text(value, "/name").unwrap_or_else(|| id.name().to_owned());
+    Ok(Placement { name, tags: tags(value), members, id })
 }
 
 /// A row of our query for NICs and disks without a VM.
@@ -455,6 +473,22 @@ mod tests {
         assert_eq!(members(&set(json!([]))), Ok(0));
         assert_eq!(members(&json!({"id": ID, "properties": {}})), Ok(0));
         assert!(members(&set(json!(2))).is_err() && members(&json!({})).is_err());
+    }
+
+    #[test]
+    fn a_set_or_a_group_says_all_that_is_in_it_and_no_list_is_never_an_empty_one() {
+        let of = |properties: Value| {
+            placement(&json!({"id": ID, "tags": {"a": "b"}, "properties": properties}))
+        };
+        let group = json!({"virtualMachines": [{"id": "/1"}, {}], "virtualMachineScaleSets": [],
+            "availabilitySets": [{"id": "/2"}]});
+        let group = of(group).unwrap();
+        assert_eq!(group.members, ["/1", "", "/2"]);
+        assert_eq!(group.tags["a"], "b");
+        assert_eq!(of(json!({})).unwrap().members, [""; 0]);
+        assert_eq!(of(json!({"virtualMachines": null})).unwrap().members, [""; 0]);
+        assert!(of(json!({"virtualMachines": "many"})).is_err());
+        assert!(placement(&json!({})).is_err());
     }
 
     #[test]

@@ -511,6 +511,7 @@ pub fn matrix() -> String {
     lines.extend(crate::orphan::matrix());
     lines.extend(crate::boot::matrix());
     lines.extend(crate::leftover::matrix());
+    lines.extend(crate::forgotten::matrix());
     lines.push(String::new());
     lines.join("\n")
 }

@@ -16,6 +16,7 @@ pub mod dead;
 pub mod decide;
 pub mod facts;
 pub mod failure;
+pub mod forgotten;
 pub mod gang;
 pub mod hold;
 pub mod hostlist;

@@ -5,6 +5,8 @@
 //! intended ──both made──► made ──empty──► delete-intended ──both absent──► gone
 //!    └──────────empty─────────────────────────┘
 //! ```
+//!
+//! What Azure has of a life that the ledger has lost, or calls gone, begins at `delete-intended`.
 
 use azslurm_core::block::{Block, BlockName, BlockState, Incarnation};
 use azslurm_core::config::{Region, Sku};
@@ -35,6 +37,19 @@ impl Reader {
         };
         self.row(&query, (life.block.to_string(), life.number.number()), read)
     }
+
+    /// Whether a life has no attempt that has not ended.
+    fn is_empty(&self, life: &Incarnation) -> Result<bool, LedgerError> {
+        let query = Query {
+            doing: "looking for the VMs of a block",
+            table: "attempts",
+            sql: "SELECT count(*) AS count FROM attempts
+                  WHERE block = ?1 AND incarnation = ?2 AND ended_at IS NULL",
+        };
+        let params = (life.block.to_string(), life.number.number());
+        let count = self.row(&query, params, |cells| cells.integer("count"))?;
+        Ok(count == Some(0))
+    }
 }
 
 impl Writer<'_> {
@@ -57,6 +72,41 @@ impl Writer<'_> {
             self.event(&event(block, now, "block-adopted", text))?;
         }
         Ok(is_new)
+    }
+
+    /// Decides that a life that Azure has and the ledger does not know, or calls gone, is to go.
+    /// Changes nothing in one that has not ended, or that has an attempt that has not. Whether it
+    /// is decided.
+    pub fn doom_block(&mut self, block: &Block, now: Timestamp) -> Result<bool, LedgerError> {
+        if !self.is_empty(&block.life)? {
+            return Ok(false);
+        }
+        // Azure's word counts, also about where it is.
+        let again = "UPDATE blocks SET state = 'delete-intended', site = ?4, subscription = ?5,
+                         resource_group = ?6, region = ?7, name = ?8, changed_at = ?3,
+                         ended_at = NULL
+                     WHERE block = ?1 AND incarnation = ?2 AND state = 'gone'";
+        let params = rusqlite::params![
+            block.life.block.to_string(),
+            block.life.number.number(),
+            now.as_millis(),
+            block.site.as_str(),
+            block.subscription,
+            block.resource_group,
+            block.region.as_str(),
+            block.name,
+        ];
+        let times = (block.life.number.began_at(), now);
+        let is_doomed = self.insert_block(block, BlockState::DeleteIntended, times)?
+            || self.change("changing a block", again, params)? > 0;
+        if is_doomed {
+            let text = format!(
+                "azure has {}, which no VM is in and the ledger did not know: it is to go",
+                block.name
+            );
+            self.event(&event(block, now, "block-forgotten", text))?;
+        }
+        Ok(is_doomed)
     }
 
     fn insert_block(
@@ -98,20 +148,9 @@ impl Writer<'_> {
     /// Decides that every block without an attempt that has not ended is to go. Those that are to
     /// go now, these and earlier ones.
     pub fn retire_blocks(&mut self, now: Timestamp) -> Result<Vec<Block>, LedgerError> {
-        let is_empty = |reader: &Reader, life: &Incarnation| -> Result<bool, LedgerError> {
-            let query = Query {
-                doing: "looking for the VMs of a block",
-                table: "attempts",
-                sql: "SELECT count(*) AS count FROM attempts
-                      WHERE block = ?1 AND incarnation = ?2 AND ended_at IS NULL",
-            };
-            let params = (life.block.to_string(), life.number.number());
-            let count = reader.row(&query, params, |cells| cells.integer("count"))?;
-            Ok(count == Some(0))
-        };
         let mut retired = Vec::new();
         for mut block in self.blocks_unfinished()? {
-            if block.state.is_open() && is_empty(self, &block.life)? {
+            if block.state.is_open() && self.is_empty(&block.life)? {
                 let sql = "UPDATE blocks SET state = 'delete-intended', changed_at = ?3
                            WHERE block = ?1 AND incarnation = ?2";
                 self.change_block(&block, sql, now)?;
@@ -255,6 +294,39 @@ mod tests {
         let sql = "SELECT intended_at FROM blocks";
         let intended_at: i64 = ledger.connection.query_row(sql, (), |row| row.get(0)).unwrap();
         assert_eq!(intended_at, block.life.number.began_at().as_millis());
+    }
+
+    #[test]
+    fn a_life_that_azure_has_and_nobody_knows_is_to_go_and_one_that_is_known_stays_as_it_is() {
+        let (mut ledger, lease) = leased();
+        let (lost, known) = (block(5), block(6));
+        let mut new = new_attempt("n1", 1);
+        new.place = AttemptPlace { zone: None, block: Some(block(7).life), ..new.place };
+        write(&mut ledger, |writer| {
+            writer.intend_block(&known, at(1))?;
+            assert!(!writer.doom_block(&known, at(2))?, "it is followed");
+            assert!(matches!(writer.intend(&lease, &new, at(1), at(9))?, Recorded::Done(_)));
+            assert!(!writer.doom_block(&block(7), at(2))?, "a VM is made in it");
+            assert!(writer.doom_block(&lost, at(2))?);
+            assert!(!writer.doom_block(&lost, at(3))?, "once");
+            // It is never open, so that nobody puts a VM into it.
+            writer.block_made(&lost, at(3))
+        });
+        assert_eq!(states(&ledger), [BlockState::DeleteIntended, BlockState::Intended]);
+        let elsewhere = Block { resource_group: "other".to_owned(), ..lost.clone() };
+        write(&mut ledger, |writer| {
+            writer.block_gone(&lost, at(4))?;
+            assert!(writer.doom_block(&elsewhere, at(5))?, "Azure has it all the same");
+            Ok(())
+        });
+        let found = ledger.blocks_unfinished().unwrap().remove(0);
+        assert_eq!(
+            (found.state, found.resource_group.as_str()),
+            (BlockState::DeleteIntended, "other")
+        );
+        let sql = "SELECT count(*) FROM events WHERE kind = 'block-forgotten'";
+        let told: i64 = ledger.connection.query_row(sql, (), |row| row.get(0)).unwrap();
+        assert_eq!(told, 2);
     }
 
     #[test]
