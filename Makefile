@@ -29,7 +29,13 @@ TARGETS ?=
 # The steps of `make test`, in order. The gates that need no build come first.
 TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
-.PHONY: help deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz demo deny \
+# `make prove`: so many schedules, from which seed, on how many threads; for each mutation so many at most.
+SCHEDULES ?= 100000
+MUTANT_SCHEDULES ?= 3000
+SEED ?= 1
+THREADS ?= 2
+
+.PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz demo deny \
 	deny-if-here release golden clean root
 
 help: ## this list
@@ -93,6 +99,12 @@ test-slurms: root build-tests ## the stories with each Slurm of SLURMS, in roots
 
 test-sdk: build-tests ## the official Python SDK against the emulator, where PyPI can be reached
 	AZSLURM_ARM_EMULATOR=$(abspath $(TARGET_DIR))/debug/azslurm-arm-emulator tests/sdk/run.sh
+
+prove: ## SCHEDULES simulated clusters with crashes and lies, then every mutation of mutations.toml (10 minutes)
+	@SEED=$(SEED) THREADS=$(THREADS) tests/sim/prove.sh $(SCHEDULES) $(MUTANT_SCHEDULES)
+
+mutants: ## only the mutations: does the simulation notice each rule of ours that is broken on purpose?
+	@SEED=$(SEED) THREADS=$(THREADS) tests/sim/prove.sh 0 $(MUTANT_SCHEDULES)
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
 	@$(TARGET_DIR)/debug/azslurm-demo

@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use azslurm_arm_emulator::model::Model;
 use azslurm_arm_emulator::model::message::{Method, Request, Response};
+use azslurm_core::{NodeName, hostlist};
 use azslurm_slurm_model::{JobSeen, JobState, Requeue, Slurmctld};
 use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
 
+use crate::glance::{Around, AttemptRow, Glance, LeaseRow};
+use crate::run::ADMIN;
 use crate::script::SECOND;
-use crate::world::Guest;
+use crate::world::{Guest, Process};
 
 /// A driver looks every second whether its leases are still its own; a request that it began before
 /// may leave as much later.
@@ -32,6 +37,20 @@ pub struct Laws {
     has_lost_jobs: bool,
     /// When a process may send a request again that was throttled.
     not_before: BTreeMap<(u32, String), i64>,
+    glance: Glance,
+    /// What each driver is known as.
+    drivers: BTreeMap<u32, String>,
+    /// VMs whose DELETE has arrived.
+    deleted: BTreeSet<String>,
+    /// VMs whose PUT has arrived once more after that.
+    revived: BTreeSet<String>,
+    /// Nodes and generations of the leases that a driver began with.
+    leased: BTreeMap<u32, BTreeMap<String, i64>>,
+    /// DELETEs of VMs that a process has sent.
+    deletes: BTreeSet<(u32, String)>,
+    is_throttled: bool,
+    /// The availability set of each VM.
+    sets: BTreeMap<String, Value>,
 }
 
 impl Laws {
@@ -47,13 +66,55 @@ impl Laws {
             excused: BTreeSet::new(),
             has_lost_jobs: false,
             not_before: BTreeMap::new(),
+            glance: Glance::default(),
+            drivers: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            revived: BTreeSet::new(),
+            leased: BTreeMap::new(),
+            deletes: BTreeSet::new(),
+            is_throttled: false,
+            sets: BTreeMap::new(),
         }
+    }
+
+    /// A driver begins its work for a holder.
+    pub fn drives(&mut self, process: u32, holder: &str) {
+        self.drivers.insert(process, holder.to_owned());
+        let is_its = |row: &&LeaseRow| row.holder.as_deref() == Some(holder);
+        let leases = self.glance.leases.iter().filter(|(_, row)| is_its(row));
+        let leased = leases.map(|(node, row)| (node.clone(), row.generation)).collect();
+        self.leased.insert(process, leased);
+    }
+
+    /// What the ledger says beside what it said.
+    pub fn glance(&mut self, now: i64, processes: &[Process], azure: &Model) -> Vec<String> {
+        if self.connection().is_none() {
+            return Vec::new();
+        }
+        let Laws { glance, connection, drivers, revived, .. } = self;
+        let runs = |process: &u32| processes.get(*process as usize - 1).is_some_and(Process::runs);
+        let drives = |holder: &str| drivers.iter().any(|(one, of)| of == holder && runs(one));
+        let alive = || {
+            let names = azure.history().alive("Microsoft.Compute/virtualMachines");
+            names.map(str::to_ascii_lowercase).collect()
+        };
+        let around = Around {
+            wall: azslurm_program::now().as_millis(),
+            now,
+            drives: &drives,
+            alive: &alive,
+            revived,
+        };
+        let looked = connection.as_ref().map(|connection| glance.look(connection, &around));
+        // A ledger that cannot be read is another law's.
+        looked.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The ledger's file is about to be taken away.
     pub fn ledger_goes(&mut self) {
         self.remember();
         self.connection = None;
+        self.glance = Glance::default();
     }
 
     fn connection(&mut self) -> Option<&Connection> {
@@ -106,10 +167,13 @@ impl Laws {
                 asked.path
             ));
         }
+        let Some(vm) = vm_of(&asked.path) else { return broken };
+        if asked.method == Method::Delete {
+            self.deletes.insert((process, vm.clone()));
+        }
         if asked.method != Method::Put {
             return broken;
         }
-        let Some(vm) = vm_of(&asked.path) else { return broken };
         match self.attempt(&vm) {
             Some((state, Some(doomed))) if now - doomed > LOOK_MAX => {
                 broken.push(format!("{who} sends a PUT of {vm}, which the ledger calls {state}"));
@@ -135,8 +199,14 @@ impl Laws {
             return vec![format!("{who}: {} of {vm}, which is not ours", asked.method.as_str())];
         }
         if asked.method != Method::Delete {
+            let set = asked.body["properties"]["availabilitySet"]["id"].clone();
+            self.sets.insert(vm.clone(), set);
+            if self.deleted.contains(&vm) {
+                self.revived.insert(vm);
+            }
             return Vec::new();
         }
+        self.deleted.insert(vm.clone());
         let guest = guests.values().find(|guest| guest.vm.eq_ignore_ascii_case(&vm));
         let Some(guest) = guest.filter(|guest| guest.is_registered && guest.is_good) else {
             return Vec::new();
@@ -153,11 +223,77 @@ impl Laws {
         Vec::new()
     }
 
+    /// A program of ours says something to slurmctld: what a person has set stays.
+    pub fn says(&self, who: &str, words: &[String], slurm: &Slurmctld) -> Option<String> {
+        let after = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
+        let verb = after("state=")?;
+        if !verb.eq_ignore_ascii_case("resume") {
+            return None;
+        }
+        let nodes = hostlist::expand(after("nodename=")?).ok()?;
+        let is_kept = |node: &NodeName| {
+            let node = slurm.node(node.as_str())?;
+            let is_closed = node.is_down || node.flags.drain;
+            let is_persons = node.reason.as_deref().is_some_and(|why| why.contains(ADMIN));
+            (is_closed && is_persons).then(|| node.name)
+        };
+        let node = nodes.iter().find_map(is_kept)?;
+        Some(format!("{who} says state={verb} of {node}, which a person has closed"))
+    }
+
+    /// Jobs of several nodes are in one block each.
+    pub fn gangs(&self, slurm: &Slurmctld) -> Option<String> {
+        let runs = |job: &&JobSeen| job.state == JobState::Running && job.nodes.len() > 1;
+        slurm.jobs().iter().filter(runs).find_map(|job| {
+            let set_of = |node: &String| self.sets.get(self.registered.get(node)?);
+            let sets: BTreeSet<String> =
+                job.nodes.iter().filter_map(set_of).map(ToString::to_string).collect();
+            (sets.len() > 1).then(|| format!("job {} runs in several blocks: {sets:?}", job.id))
+        })
+    }
+
+    /// A process has ended by itself, and well.
+    pub fn ended(&mut self, who: &str, process: u32) -> Vec<String> {
+        let Some(holder) = self.drivers.get(&process).cloned() else { return Vec::new() };
+        let Some(connection) = self.connection() else { return Vec::new() };
+        let of_holder = || -> rusqlite::Result<Vec<String>> {
+            let sql = "SELECT node FROM leases WHERE holder = ?1";
+            connection.prepare_cached(sql)?.query_map([&holder], |row| row.get(0))?.collect()
+        };
+        let kept = of_holder().unwrap_or_default();
+        let mut broken = Vec::new();
+        if !kept.is_empty() {
+            broken.push(format!("{who} has ended and keeps the leases of {kept:?}"));
+        }
+        // Whoever Azure told to wait may leave its work to others.
+        let is_of_deletions = holder.contains("suspend-") || holder.contains("resume-fail-");
+        if is_of_deletions && !self.is_throttled {
+            let nodes = self.leased.get(&process).cloned().unwrap_or_default();
+            broken.extend(
+                self.unsent(process, &nodes)
+                    .into_iter()
+                    .map(|vm| format!("{who} has ended and has never sent the deletion of {vm}")),
+            );
+        }
+        broken
+    }
+
+    /// VMs whose deletion was decided by a driver, and that it has not sent.
+    fn unsent(&self, process: u32, nodes: &BTreeMap<String, i64>) -> Vec<String> {
+        let is_its = |(vm, row): &(&String, &AttemptRow)| {
+            nodes.get(&row.node) == Some(&row.generation)
+                && row.state == "delete-intended"
+                && !self.deletes.contains(&(process, (*vm).clone()))
+        };
+        self.glance.attempts.iter().filter(is_its).map(|(vm, _)| vm.clone()).collect()
+    }
+
     /// An answer reaches a process.
     pub fn answered(&mut self, process: u32, asked: &Request, answer: &Response, now: i64) {
         if answer.status != 429 {
             return;
         }
+        self.is_throttled = true;
         let wait = answer.header_value("retry-after").and_then(|text| text.parse::<i64>().ok());
         if let Some(wait) = wait {
             self.not_before.insert((process, key_of(asked)), now + wait * SECOND);

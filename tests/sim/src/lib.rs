@@ -19,6 +19,7 @@
 
 pub mod clients;
 pub mod commits;
+pub mod glance;
 pub mod laws;
 pub mod libc_seam;
 pub mod place;

@@ -7,12 +7,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use azslurm_core::attempt::AttemptState;
+use azslurm_core::decide::{SlurmView, Standing};
 use azslurm_sim::seen::{AttemptCell, NodeCell};
 use azslurm_sim::{schedule, script_of, shrink};
 use clap::Parser;
 
 /// How often it says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+/// A lease is held or free.
+const LEASES: usize = 2;
 /// So many failing seeds are kept.
 const FAILURES_MAX: usize = 20;
 
@@ -75,12 +79,14 @@ fn main() -> ExitCode {
     let (schedules, seconds) = (done.into_inner(), begun.elapsed().as_secs_f64());
     println!(
         "{schedules} schedules from seed {} in {seconds:.0} s, {} processes, {} violations; \
-         passes met {} cells of attempts and {} of nodes",
+         passes met {} of {} cells of attempts and {} of {} of nodes",
         arguments.seed,
         sum.processes,
         sum.failed.len(),
         sum.attempts.len(),
-        sum.nodes.len()
+        SlurmView::ALL.len() * LEASES * AttemptState::ALL.len(),
+        sum.nodes.len(),
+        SlurmView::ALL.len() * LEASES * Standing::ALL.len() * 2
     );
     if let Some(path) = &arguments.cells {
         write_cells(path, &sum);

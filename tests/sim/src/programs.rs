@@ -86,6 +86,9 @@ impl Machine {
             let this = &mut world.processes[process as usize - 1];
             if !this.is_dead {
                 this.is_done = true;
+                if ended.is_ok() {
+                    world.ended(process);
+                }
                 world.tell(|| match ended {
                     Ok(()) => format!("{program}#{process} ends"),
                     Err(stop) => format!("{program}#{process} ends: {}", stop.text()),
@@ -176,6 +179,11 @@ impl Machine {
         let holder = holder.clone();
         self.start(program, |machine, process| async move {
             let _proof = proof;
+            {
+                let mut world = of(&machine.world);
+                world.glance();
+                world.laws.drives(process, holder.as_str());
+            }
             machine.beginning(process, &format!("drives {}", holder.as_str())).await;
             let mut session = machine.session(process)?;
             session.connect()?;
@@ -202,7 +210,9 @@ impl Machine {
         let mut session = self.session(process)?;
         self.seen.look(self).await;
         pass(&mut session, Options { dry_run: false, wait: follow, force: false }).await?;
-        of(&self.world).laws.look();
+        let mut world = of(&self.world);
+        world.glance();
+        world.laws.look();
         Ok(())
     }
 

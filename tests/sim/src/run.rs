@@ -31,7 +31,7 @@ const QUIET_PASSES_MAX: u32 = 45;
 const DAEMON_BACK: Duration = Duration::from_secs(5);
 
 /// What an administrator writes as reason.
-const ADMIN: &str = "looking at it";
+pub(crate) const ADMIN: &str = "looking at it";
 
 /// How a schedule ended.
 #[derive(Debug, Default)]

@@ -178,6 +178,13 @@ impl World {
         }
     }
 
+    /// A process has ended by itself, and well.
+    pub fn ended(&mut self, process: u32) {
+        self.glance();
+        let said = self.laws.ended(&self.name_of(process), process);
+        said.into_iter().for_each(|what| self.broken(what));
+    }
+
     fn name_of(&self, process: u32) -> String {
         let of = |process: &Process| process.program;
         let program = self.processes.get((process as usize).wrapping_sub(1)).map_or("?", of);
@@ -259,8 +266,16 @@ impl World {
     /// A request leaves a process.
     pub fn watch_sending(&mut self, process: u32, asked: &Request) {
         let (now, name) = (self.now(), self.name_of(process));
+        self.glance();
         let said = self.laws.sent(&name, process, asked, now);
         said.into_iter().for_each(|what| self.broken(what));
+    }
+
+    /// What must hold whenever somebody looks.
+    pub fn glance(&mut self) {
+        let said = self.laws.glance(self.now(), &self.processes, &self.azure);
+        let said = said.into_iter().chain(self.laws.gangs(&self.slurm));
+        said.collect::<Vec<_>>().into_iter().for_each(|what| self.broken(what));
     }
 
     /// An answer reaches a process.
@@ -297,6 +312,10 @@ impl World {
     /// Somebody says something to slurmctld.
     pub fn tells_slurm(&mut self, process: u32, client: &str, words: &[String]) -> Output {
         let now = self.now();
+        if process != 0 {
+            let said = self.laws.says(&self.name_of(process), words, &self.slurm);
+            said.into_iter().for_each(|what| self.broken(what));
+        }
         let output = self.slurm.run(client, words, now);
         if process != 0 && output.status != 0 {
             self.tell(|| format!("  slurmctld says {}: {}", output.status, output.stderr.trim()));

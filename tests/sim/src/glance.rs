@@ -1,0 +1,174 @@
+//! What the ledger says now beside what it said before: laws about how it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+
+/// A lease as it stands in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// Whose; `None`: it was released.
+    pub holder: Option<String>,
+    /// Which of the node.
+    pub generation: i64,
+    /// Until when.
+    pub until: i64,
+}
+
+/// An attempt as it stands in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Its node.
+    pub node: String,
+    /// Its state.
+    pub state: String,
+    /// Why it ends.
+    pub why: Option<String>,
+    /// The generation of the lease under which it was changed last.
+    pub generation: i64,
+}
+
+impl AttemptRow {
+    /// Whether its VM is to be there.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self.state.as_str(), "intended" | "accepted" | "running")
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state.as_str(), "refused" | "gone")
+    }
+}
+
+/// Who else is looked at.
+pub struct Around<'a> {
+    /// The wall clock, in milliseconds.
+    pub wall: i64,
+    /// True time.
+    pub now: i64,
+    /// Whether a driver lives, by its holder; `None`: it is no driver's.
+    pub drives: &'a dyn Fn(&str) -> bool,
+    /// Names of VMs that Azure has, lower case.
+    pub alive: &'a dyn Fn() -> BTreeSet<String>,
+    /// VMs whose PUT has arrived once more after they were deleted.
+    pub revived: &'a BTreeSet<String>,
+}
+
+/// What the ledger said when it was looked at last.
+#[derive(Debug, Default)]
+pub struct Glance {
+    version: Option<i64>,
+    /// Wall clock minus true time.
+    offset: Option<i64>,
+    /// The number of the last event.
+    event: i64,
+    /// Leases, by node.
+    pub leases: BTreeMap<String, LeaseRow>,
+    /// Attempts, by VM, lower case.
+    pub attempts: BTreeMap<String, AttemptRow>,
+}
+
+impl Glance {
+    /// Looks, and says which laws are broken by what has changed.
+    pub fn look(
+        &mut self,
+        connection: &Connection,
+        around: &Around<'_>,
+    ) -> rusqlite::Result<Vec<String>> {
+        let offset = around.wall - around.now;
+        let has_stepped = self.offset.replace(offset).is_some_and(|old| old != offset);
+        let version = connection.query_row("PRAGMA data_version", (), |row| row.get(0))?;
+        if self.version.replace(version) == Some(version) {
+            return Ok(Vec::new());
+        }
+        let leases = leases(connection)?;
+        let attempts = attempts(connection)?;
+        let seized = self.seized(connection)?;
+        let mut broken = Vec::new();
+        for (node, old) in &self.leases {
+            if let Some(new) = leases.get(node) {
+                let taken = taken(node, (old, new), seized.contains(node), around);
+                broken.extend(taken.filter(|_| !has_stepped));
+                broken.extend(of_generation(node, (old, new)));
+            }
+        }
+        for (vm, new) in &attempts {
+            let old = self.attempts.get(vm);
+            if let Some(old) = old.filter(|old| new.generation < old.generation) {
+                broken.push(format!(
+                    "{vm} is {} by generation {} after {} by {}: who writes has lost the lease",
+                    new.state, new.generation, old.state, old.generation
+                ));
+            }
+            let ends = new.is_over() && old.is_none_or(|old| !old.is_over());
+            if ends && !around.revived.contains(vm) && (around.alive)().contains(vm) {
+                broken.push(format!("the ledger calls {vm} {}, and Azure has it", new.state));
+            }
+        }
+        broken.extend(twice(&attempts));
+        (self.leases, self.attempts) = (leases, attempts);
+        Ok(broken)
+    }
+
+    /// Nodes whose leases were taken from living holders, with a word about it, since it was looked
+    /// last.
+    fn seized(&mut self, connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+        let sql = "SELECT id, node FROM events WHERE id > ?1 AND kind = 'lease-seized'";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut nodes = BTreeSet::new();
+        let mut rows = statement.query([self.event])?;
+        while let Some(row) = rows.next()? {
+            self.event = row.get(0)?;
+            nodes.insert(row.get(1)?);
+        }
+        Ok(nodes)
+    }
+}
+
+/// What is wrong with a lease that has changed hands while a driver worked under it.
+fn taken(
+    node: &str,
+    (old, new): (&LeaseRow, &LeaseRow),
+    is_told: bool,
+    around: &Around<'_>,
+) -> Option<String> {
+    let (from, to) = (old.holder.as_ref()?, new.holder.as_ref()?);
+    let was_alive = from != to && around.wall < old.until && (around.drives)(from);
+    let is_by_pass = to.starts_with("azslurm-sync");
+    (was_alive && (is_by_pass || !is_told))
+        .then(|| format!("{to} takes the lease of {node} from {from}, which is alive"))
+}
+
+fn of_generation(node: &str, (old, new): (&LeaseRow, &LeaseRow)) -> Option<String> {
+    let has_other = new.holder.is_some() && old.holder.is_some() && old.holder != new.holder;
+    let is_wrong = new.generation < old.generation || has_other && new.generation == old.generation;
+    is_wrong.then(|| format!("the lease of {node} was {old:?} and is {new:?}"))
+}
+
+fn twice(attempts: &BTreeMap<String, AttemptRow>) -> Option<String> {
+    let mut nodes = BTreeMap::new();
+    let wanted = attempts.iter().filter(|(_, row)| row.is_wanted());
+    wanted
+        .filter_map(|(vm, row)| Some((vm, nodes.insert(&row.node, vm)?, &row.node)))
+        .next()
+        .map(|(vm, other, node)| format!("the ledger wants {other} and {vm} for {node} at once"))
+}
+
+fn leases(connection: &Connection) -> rusqlite::Result<BTreeMap<String, LeaseRow>> {
+    let sql = "SELECT node, holder, generation, until FROM leases";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map((), |row| {
+        let lease = LeaseRow { holder: row.get(1)?, generation: row.get(2)?, until: row.get(3)? };
+        Ok((row.get(0)?, lease))
+    })?;
+    rows.collect()
+}
+
+fn attempts(connection: &Connection) -> rusqlite::Result<BTreeMap<String, AttemptRow>> {
+    let sql = "SELECT lower(vm), node, state, why, generation FROM attempts";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map((), |row| {
+        let (node, state) = (row.get(1)?, row.get(2)?);
+        Ok((row.get(0)?, AttemptRow { node, state, why: row.get(3)?, generation: row.get(4)? }))
+    })?;
+    rows.collect()
+}
