@@ -26,6 +26,8 @@ pub struct AttemptRow {
     pub why: Option<String>,
     /// The generation of the lease under which it was changed last.
     pub generation: i64,
+    /// Whether Azure has ever taken its PUT.
+    pub was_accepted: bool,
 }
 
 impl AttemptRow {
@@ -34,7 +36,8 @@ impl AttemptRow {
         matches!(self.state.as_str(), "intended" | "accepted" | "running")
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether nothing more is done about its VM.
+    pub fn is_over(&self) -> bool {
         matches!(self.state.as_str(), "refused" | "gone")
     }
 }
@@ -51,6 +54,8 @@ pub struct Around<'a> {
     pub alive: &'a dyn Fn() -> BTreeSet<String>,
     /// VMs whose PUT has arrived once more after they were deleted.
     pub revived: &'a BTreeSet<String>,
+    /// VMs that Azure has said that it has.
+    pub shown: &'a BTreeSet<String>,
 }
 
 /// What the ledger said when it was looked at last.
@@ -82,8 +87,16 @@ impl Glance {
         }
         let leases = leases(connection)?;
         let attempts = attempts(connection)?;
-        let seized = self.seized(connection)?;
+        let (seized, adopted) = self.news(connection)?;
         let mut broken = Vec::new();
+        for vm in adopted {
+            let why = attempts.get(&vm).and_then(|row| row.why.as_deref());
+            // A suspend deletes whatever is listed of its nodes.
+            let is_by_pass = matches!(why, None | Some("orphaned"));
+            if is_by_pass && !around.shown.contains(&vm) {
+                broken.push(format!("{vm} is adopted, and Azure was not asked for it"));
+            }
+        }
         for (node, old) in &self.leases {
             if let Some(new) = leases.get(node) {
                 let taken = taken(node, (old, new), seized.contains(node), around);
@@ -109,18 +122,27 @@ impl Glance {
         Ok(broken)
     }
 
-    /// Nodes whose leases were taken from living holders, with a word about it, since it was looked
-    /// last.
-    fn seized(&mut self, connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
-        let sql = "SELECT id, node FROM events WHERE id > ?1 AND kind = 'lease-seized'";
+    /// Nodes whose leases were taken from living holders, with a word about it, and VMs that were
+    /// adopted, since it was looked last.
+    fn news(
+        &mut self,
+        connection: &Connection,
+    ) -> rusqlite::Result<(BTreeSet<String>, Vec<String>)> {
+        let sql = "SELECT id, node, kind, lower(vm) FROM events WHERE id > ?1
+                   AND (kind = 'lease-seized' OR text LIKE 'adopted: %') ORDER BY id";
         let mut statement = connection.prepare_cached(sql)?;
-        let mut nodes = BTreeSet::new();
+        let (mut seized, mut adopted) = (BTreeSet::new(), Vec::new());
         let mut rows = statement.query([self.event])?;
         while let Some(row) = rows.next()? {
             self.event = row.get(0)?;
-            nodes.insert(row.get(1)?);
+            let kind: String = row.get(2)?;
+            if kind == "lease-seized" {
+                seized.insert(row.get(1)?);
+            } else {
+                adopted.push(row.get(3)?);
+            }
         }
-        Ok(nodes)
+        Ok((seized, adopted))
     }
 }
 
@@ -164,11 +186,14 @@ fn leases(connection: &Connection) -> rusqlite::Result<BTreeMap<String, LeaseRow
 }
 
 fn attempts(connection: &Connection) -> rusqlite::Result<BTreeMap<String, AttemptRow>> {
-    let sql = "SELECT lower(vm), node, state, why, generation FROM attempts";
+    let sql = "SELECT lower(vm), node, state, why, generation, accepted_at FROM attempts";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map((), |row| {
         let (node, state) = (row.get(1)?, row.get(2)?);
-        Ok((row.get(0)?, AttemptRow { node, state, why: row.get(3)?, generation: row.get(4)? }))
+        let (why, generation, accepted): (_, _, Option<i64>) =
+            (row.get(3)?, row.get(4)?, row.get(5)?);
+        let was_accepted = accepted.is_some();
+        Ok((row.get(0)?, AttemptRow { node, state, why, generation, was_accepted }))
     })?;
     rows.collect()
 }

@@ -19,6 +19,14 @@ use crate::world::{Guest, Process};
 /// may leave as much later.
 const LOOK_MAX: i64 = 3 * SECOND;
 
+/// So many passes may find a node without a VM that slurmctld waits for or believes to be up: one
+/// begins before the other's words are heard, and one may be just asking for a VM.
+const UNTOLD_PASSES_MAX: u32 = 3;
+/// A place that has refused so many VMs of one node within [`REFUSALS_WITHIN`] is asked for no more.
+const REFUSALS_MAX: usize = 4;
+/// See there.
+const REFUSALS_WITHIN: i64 = 60 * SECOND;
+
 /// The laws, and what is to be known to judge by them.
 #[derive(Debug)]
 pub struct Laws {
@@ -49,6 +57,17 @@ pub struct Laws {
     /// DELETEs of VMs that a process has sent.
     deletes: BTreeSet<(u32, String)>,
     is_throttled: bool,
+    /// VMs that Azure has said that it has.
+    shown: BTreeSet<String>,
+    /// How often the PUT of a VM was sent and has arrived.
+    puts: BTreeMap<String, (u32, u32)>,
+    /// PUTs that were refused for good, by node and resource group: when, and which VM.
+    refusals: BTreeMap<(String, String), Vec<i64>>,
+    /// In how many passes in a row a node was found that slurmctld should have been told of.
+    untold: BTreeMap<String, u32>,
+    /// VMs that were wanted when slurmctld lost its state, and whose slurmd it has not heard of
+    /// since.
+    unheard: BTreeSet<String>,
     /// The availability set of each VM.
     sets: BTreeMap<String, Value>,
 }
@@ -73,6 +92,11 @@ impl Laws {
             leased: BTreeMap::new(),
             deletes: BTreeSet::new(),
             is_throttled: false,
+            shown: BTreeSet::new(),
+            puts: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             sets: BTreeMap::new(),
         }
     }
@@ -91,7 +115,7 @@ impl Laws {
         if self.connection().is_none() {
             return Vec::new();
         }
-        let Laws { glance, connection, drivers, revived, .. } = self;
+        let Laws { glance, connection, drivers, revived, shown, .. } = self;
         let runs = |process: &u32| processes.get(*process as usize - 1).is_some_and(Process::runs);
         let drives = |holder: &str| drivers.iter().any(|(one, of)| of == holder && runs(one));
         let alive = || {
@@ -104,6 +128,7 @@ impl Laws {
             drives: &drives,
             alive: &alive,
             revived,
+            shown,
         };
         let looked = connection.as_ref().map(|connection| glance.look(connection, &around));
         // A ledger that cannot be read is another law's.
@@ -182,6 +207,7 @@ impl Laws {
             None if self.intended.contains(&vm) => {}
             None => broken.push(format!("{who} sends a PUT of {vm}, which no ledger names")),
         }
+        self.puts.entry(vm.clone()).or_default().0 += 1;
         self.intended.insert(vm);
         broken
     }
@@ -202,9 +228,9 @@ impl Laws {
             let set = asked.body["properties"]["availabilitySet"]["id"].clone();
             self.sets.insert(vm.clone(), set);
             if self.deleted.contains(&vm) {
-                self.revived.insert(vm);
+                self.revived.insert(vm.clone());
             }
-            return Vec::new();
+            return self.put_arrives(&vm).into_iter().collect();
         }
         self.deleted.insert(vm.clone());
         let guest = guests.values().find(|guest| guest.vm.eq_ignore_ascii_case(&vm));
@@ -212,6 +238,12 @@ impl Laws {
             return Vec::new();
         };
         let is_its_vm = self.registered.get(&guest.node).is_some_and(|of| *of == vm);
+        let why = self.glance.attempts.get(&vm).and_then(|row| row.why.as_deref());
+        if why == Some("orphaned") && self.unheard.contains(&vm) {
+            return vec![format!(
+                "{who} deletes {vm} by the word of a slurmctld that has just begun"
+            )];
+        }
         let is_leaving = slurm
             .node(&guest.node)
             .is_none_or(|node| node.flags.powering_down || node.flags.power_down);
@@ -221,6 +253,52 @@ impl Laws {
             return vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)];
         }
         Vec::new()
+    }
+
+    /// A PUT that was not answered must not arrive after it was given up.
+    fn put_arrives(&mut self, vm: &str) -> Option<String> {
+        let (sent, arrived) = self.puts.entry(vm.to_owned()).or_default();
+        *arrived += 1;
+        // What the network has doubled nobody can know of.
+        let is_doubled = arrived > sent;
+        let row = self.glance.attempts.get(vm)?;
+        (!is_doubled && row.is_over() && !row.was_accepted)
+            .then(|| format!("a PUT of {vm} arrives, which the ledger calls {}", row.state))
+    }
+
+    /// slurmctld has lost its state: it hears of the slurmds one by one.
+    pub fn unheard(&mut self, vms: impl Iterator<Item = String>) {
+        let wanted = |vm: &String| self.glance.attempts.get(vm).is_some_and(AttemptRow::is_wanted);
+        self.unheard = vms.map(|vm| vm.to_ascii_lowercase()).filter(wanted).collect();
+    }
+
+    /// A pass has ended well while slurmctld answered: what it must know it was told, if not by
+    /// this pass then by the next.
+    pub fn passed(&mut self, slurm: &Slurmctld) -> Vec<String> {
+        let mut nodes: BTreeMap<&String, Vec<&AttemptRow>> = BTreeMap::new();
+        for row in self.glance.attempts.values() {
+            nodes.entry(&row.node).or_default().push(row);
+        }
+        let mut untold = BTreeMap::new();
+        for (node, rows) in nodes {
+            let Some(seen) = slurm.node(node) else { continue };
+            let is_held = self.glance.leases.get(node).is_some_and(|row| row.holder.is_some());
+            let is_lost = rows.last().is_some_and(|row| row.why.as_deref() == Some("evicted"));
+            let flags = seen.flags;
+            let is_settled = seen.is_down || flags.drain || flags.power_down || flags.powering_down;
+            let is_up = is_lost && !flags.powering_up && !flags.powered_down;
+            let is_wrong = !is_settled && !is_held && (is_up || flags.powering_up);
+            if is_wrong && !rows.iter().any(|row| row.is_wanted()) {
+                let passes = self.untold.get(node).copied().unwrap_or_default() + 1;
+                untold.insert(node.clone(), passes);
+            }
+        }
+        self.untold = untold;
+        let long = self.untold.iter().filter(|(_, passes)| **passes >= UNTOLD_PASSES_MAX);
+        long.map(|(node, passes)| {
+            format!("{passes} passes have not told slurmctld that {node} has no VM")
+        })
+        .collect()
     }
 
     /// A program of ours says something to slurmctld: what a person has set stays.
@@ -290,6 +368,14 @@ impl Laws {
 
     /// An answer reaches a process.
     pub fn answered(&mut self, process: u32, asked: &Request, answer: &Response, now: i64) {
+        let vm = vm_of(&asked.path);
+        if let (Some(vm), Method::Get, 200) = (&vm, asked.method, answer.status) {
+            self.shown.insert(vm.clone());
+        }
+        let is_refused = (400..500).contains(&answer.status) && answer.status != 429;
+        if let (Some(vm), Method::Put, true) = (&vm, asked.method, is_refused) {
+            self.refused(vm, &asked.path, now);
+        }
         if answer.status != 429 {
             return;
         }
@@ -297,6 +383,18 @@ impl Laws {
         let wait = answer.header_value("retry-after").and_then(|text| text.parse::<i64>().ok());
         if let Some(wait) = wait {
             self.not_before.insert((process, key_of(asked)), now + wait * SECOND);
+        }
+    }
+
+    fn refused(&mut self, vm: &str, path: &str, now: i64) {
+        let node = vm.rsplit_once('-').map_or(vm, |(node, _)| node).to_owned();
+        let group = path.trim_end_matches(vm).to_ascii_lowercase();
+        let times = self.refusals.entry((node.clone(), group)).or_default();
+        times.retain(|at| now - at < REFUSALS_WITHIN);
+        times.push(now);
+        if times.len() > REFUSALS_MAX {
+            let text = format!("{} VMs of {node} were refused at one place in a row", times.len());
+            self.broken.push(text);
         }
     }
 
@@ -329,6 +427,7 @@ impl Laws {
 
     /// slurmd of a node has registered from a VM.
     pub fn registered(&mut self, node: &str, vm: &str) {
+        self.unheard.remove(&vm.to_ascii_lowercase());
         self.registered.insert(node.to_owned(), vm.to_ascii_lowercase());
     }
 

@@ -210,9 +210,7 @@ impl Machine {
         let mut session = self.session(process)?;
         self.seen.look(self).await;
         pass(&mut session, Options { dry_run: false, wait: follow, force: false }).await?;
-        let mut world = of(&self.world);
-        world.glance();
-        world.laws.look();
+        of(&self.world).passed();
         Ok(())
     }
 

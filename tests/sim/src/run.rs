@@ -305,7 +305,7 @@ impl Stage<'_> {
                 }
                 world.slurm.restart(*keeps_state, now);
                 world.laws.slurmctld_restarted(*keeps_state);
-                world.register_again();
+                world.register_again(*keeps_state);
             }
             What::SlurmDown(time) => world.weather.slurm_away = now + time,
             What::SlurmHangs(time) => world.weather.slurm_hangs = now + time,

@@ -23,6 +23,9 @@ pub const BEGAN_MS: i64 = 1_767_225_600_000;
 const BOOT_MIN: i64 = 10 * SECOND;
 const BOOT_MORE: u64 = 30_000;
 
+/// A slurmctld that has lost its state has heard of all slurmds after this, in milliseconds.
+const AGAIN_MORE: u64 = 40_000;
+
 /// How slurmctld is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlurmMood {
@@ -81,6 +84,8 @@ pub struct Guest {
     pub is_registered: bool,
     /// Whether slurmd works at all.
     pub is_good: bool,
+    /// When it registers once more with a slurmctld that has begun anew.
+    pub again: Option<i64>,
 }
 
 /// A process of ours.
@@ -176,6 +181,15 @@ impl World {
             now if now < self.weather.slurm_hangs => SlurmMood::Hangs,
             _ => SlurmMood::Well,
         }
+    }
+
+    /// A pass has ended well.
+    pub fn passed(&mut self) {
+        self.glance();
+        let is_heard = self.slurm_mood() == SlurmMood::Well;
+        let said = if is_heard { self.laws.passed(&self.slurm) } else { Vec::new() };
+        said.into_iter().for_each(|what| self.broken(what));
+        self.laws.look();
     }
 
     /// A process has ended by itself, and well.
@@ -297,6 +311,7 @@ impl World {
             return error.to_response();
         }
         let name = self.name_of(process);
+        self.glance();
         let said = self.laws.arrives((&name, asked), &self.guests, &self.slurm);
         said.into_iter().for_each(|what| self.broken(what));
         let response = self.azure.apply(asked, now);
@@ -350,6 +365,7 @@ impl World {
             registers: order.at + takes,
             is_registered: false,
             is_good: self.now() >= self.weather.bad_boots,
+            again: None,
         };
         self.azure.process_started(&order.vm_id, "slurmd");
         self.tell(|| format!("  VM {} boots", order.name));
@@ -380,6 +396,10 @@ impl World {
                 guest.is_registered = true;
                 come.push((guest.node.clone(), guest.vm.clone(), guest.booted));
             }
+            if guest.is_good && guest.is_registered && guest.again.is_some_and(|at| at <= now) {
+                guest.again = None;
+                come.push((guest.node.clone(), guest.vm.clone(), guest.booted));
+            }
         }
         for (node, vm, booted) in come {
             self.tell(|| format!("  slurmd of {node} registers from {vm}"));
@@ -389,19 +409,24 @@ impl World {
         }
     }
 
-    /// slurmd's of all guests register again: slurmctld has begun anew.
-    pub fn register_again(&mut self) {
+    /// slurmctld has begun anew, and hears of the slurmds of all guests again: at once of those
+    /// that it knows, later of those that it has forgotten.
+    pub fn register_again(&mut self, keeps_state: bool) {
+        self.glance();
         let now = self.now();
-        let guests: Vec<(String, i64)> = self
-            .guests
-            .values()
-            .filter(|guest| guest.is_registered && guest.is_good)
-            .map(|guest| (guest.node.clone(), guest.booted))
-            .collect();
-        for (node, booted) in guests {
-            self.slurm.slurmd_registers(&node, booted, now);
-            self.slurm.slurmd_alive(&node, true, now);
+        let mut unheard = Vec::new();
+        for guest in self.guests.values_mut() {
+            if guest.is_registered && guest.is_good {
+                let more = if keeps_state { 1 } else { AGAIN_MORE };
+                let more = below(&mut self.chance, more);
+                guest.again = Some(now + i64::try_from(more).unwrap_or(0));
+                unheard.push(guest.vm.clone());
+            }
         }
+        if !keeps_state {
+            self.laws.unheard(unheard.into_iter());
+        }
+        self.register(now);
     }
 
     /// What slurmctld wants done now.
