@@ -29,13 +29,16 @@ TARGETS ?=
 # The steps of `make test`, in order. The gates that need no build come first.
 TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
-# `make prove`: so many schedules, from which seed, on how many threads; for each mutation so many at most.
+# `make prove`: so many schedules, on how many threads; for each mutation so many at most.
 SCHEDULES ?= 100000
 MUTANT_SCHEDULES ?= 3000
-SEED ?= 1
 THREADS ?= 2
+# Of `make prove` the first seed, else 1; of `make chaos` the seed, else one of its own: it does not repeat a
+# finding there, but often another run does.
+SEED ?=
 
-.PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz demo deny \
+.PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz chaos \
+	demo deny \
 	deny-if-here release golden clean root
 
 help: ## this list
@@ -100,11 +103,14 @@ test-slurms: root build-tests ## the stories with each Slurm of SLURMS, in roots
 test-sdk: build-tests ## the official Python SDK against the emulator, where PyPI can be reached
 	AZSLURM_ARM_EMULATOR=$(abspath $(TARGET_DIR))/debug/azslurm-arm-emulator tests/sdk/run.sh
 
-prove: ## SCHEDULES simulated clusters with crashes and lies, then every mutation of mutations.toml (10 minutes)
-	@SEED=$(SEED) THREADS=$(THREADS) tests/sim/prove.sh $(SCHEDULES) $(MUTANT_SCHEDULES)
+prove: ## SCHEDULES simulated clusters with crashes and lies, then every mutation of mutations.toml
+	@SEED=$(or $(SEED),1) THREADS=$(THREADS) tests/sim/prove.sh $(SCHEDULES) $(MUTANT_SCHEDULES)
 
 mutants: ## only the mutations: does the simulation notice each rule of ours that is broken on purpose?
-	@SEED=$(SEED) THREADS=$(THREADS) tests/sim/prove.sh 0 $(MUTANT_SCHEDULES)
+	@SEED=$(or $(SEED),1) THREADS=$(THREADS) tests/sim/prove.sh 0 $(MUTANT_SCHEDULES)
+
+chaos: deps root build ## MINUTES of chaos on a real Slurm and the emulator, then an audit; SEED chooses (root)
+	@$(TARGET_DIR)/debug/azslurm-chaos --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
 	@$(TARGET_DIR)/debug/azslurm-demo

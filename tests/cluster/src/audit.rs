@@ -74,7 +74,7 @@ impl Cluster {
     fn times(&self, sql: &str) -> Result<BTreeMap<String, String>> {
         let mut times: BTreeMap<String, String> = BTreeMap::new();
         for head in if self.spec().has_two_heads { &Head::ALL[..] } else { &[Head::One] } {
-            let path = self.dir().join("state").join(head.ledger());
+            let path = self.ledger_path().with_file_name(head.ledger());
             let ledger = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
                 .with_context(|| path.display().to_string())?;
             let mut statement = ledger.prepare(sql)?;

@@ -127,7 +127,7 @@ impl Cluster {
 
     /// azslurm's ledger.
     pub fn ledger_path(&self) -> PathBuf {
-        self.dir.join("state/ledger.db")
+        self.dir.join(&self.spec.ledger_folder).join("ledger.db")
     }
 
     /// The log of azslurm's programs (where there is no journald).
@@ -158,7 +158,7 @@ impl Cluster {
 
     /// A program of ours with the environment of the cluster: not started yet.
     pub fn program(&self, name: &str) -> Result<Command> {
-        let mut command = self.command(&install::program(name)?);
+        let mut command = self.command(&program(&self.spec, name)?);
         command.env("AZSLURM_CONFIG", self.config_path());
         Ok(command)
     }
@@ -454,14 +454,19 @@ impl Drop for Cluster {
 fn programs(spec: &ClusterSpec) -> Result<[PathBuf; 3]> {
     match &spec.programs {
         Programs::Azslurm => Ok([
-            install::program("azslurm-resume")?,
-            install::program("azslurm-suspend")?,
-            install::program("azslurm-resume-fail")?,
+            program(spec, "azslurm-resume")?,
+            program(spec, "azslurm-suspend")?,
+            program(spec, "azslurm-resume-fail")?,
         ]),
         Programs::Fake { resume, suspend, resume_fail } => {
             Ok([resume.clone(), suspend.clone(), resume_fail.clone()])
         }
     }
+}
+
+/// A program of ours: the built one, or what the spec has in its place.
+fn program(spec: &ClusterSpec, name: &str) -> Result<PathBuf> {
+    spec.program_dir.as_ref().map_or_else(|| install::program(name), |dir| Ok(dir.join(name)))
 }
 
 /// A fresh directory under `/tmp`, with its parts. `/tmp` itself and not TMPDIR: the path of

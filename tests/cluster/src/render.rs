@@ -200,6 +200,7 @@ pub(crate) fn azslurm_toml(
         &[
             ("name", spec.name.clone()),
             ("dir", dir.to_string()),
+            ("ledger", spec.ledger_folder.clone()),
             ("host", machine.host.to_owned()),
             ("resume_timeout", seconds(spec.resume_timeout)),
             ("slurm_lines", spec.slurm_lines.join("\n")),

@@ -66,6 +66,11 @@ pub struct ClusterSpec {
     pub has_two_heads: bool,
     /// Who acts on slurmctld's wishes.
     pub programs: Programs,
+    /// Where slurmctld finds our programs, in place of the built ones: wrappers that start them.
+    pub program_dir: Option<PathBuf>,
+    /// The folder of the ledger, in the scratch directory. With one of its own a file system can be
+    /// mounted for it.
+    pub ledger_folder: String,
 }
 
 /// A nodeset of a cluster whose configuration is rendered.
@@ -121,6 +126,8 @@ impl Default for ClusterSpec {
             boots_user_data: false,
             has_two_heads: false,
             programs: Programs::Azslurm,
+            program_dir: None,
+            ledger_folder: "state".to_owned(),
         }
     }
 }

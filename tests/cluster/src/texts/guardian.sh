@@ -38,4 +38,6 @@ if [ "$verdict" != passed ]; then
 	cp -r "$dir/log" "$dir/etc" "$dir/home" "$keep/"
 	cp "$dir"/state/ledger*.db* "$keep/" 2>/dev/null
 fi
+# Also one that is in use still must not hold its folder.
+grep -F " $dir/" /proc/mounts | cut -d' ' -f2 | sort -r | while read -r mounted; do umount -l "$mounted"; done
 rm -rf "$dir"

@@ -1,0 +1,151 @@
+//! Jobs that arrive, and some that are cancelled. What a job sees it writes into one file: on which
+//! VM it began, which VMs its nodes are, and that it came to its end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use azslurm_test_cluster::JobId;
+
+use crate::bed::{Bed, NODESETS};
+use crate::chance::Chance;
+use crate::diary::{Diary, Seconds, now};
+
+/// More than that wait or run at no time: the quiet time must come to its end.
+const WAITING_MAX: usize = 14;
+
+/// A job of the run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// `chaos-7`.
+    pub name: String,
+    /// Its number, when slurmctld has confirmed it.
+    pub id: Option<JobId>,
+    /// When it was submitted.
+    pub at: Seconds,
+    /// Whether the run has cancelled it, or tried to.
+    pub is_cancelled: bool,
+    cancel_at: Option<Instant>,
+}
+
+/// All jobs of the run.
+#[derive(Debug)]
+pub struct Jobs {
+    /// In the order of submission.
+    pub all: Vec<Job>,
+    chance: Chance,
+    next_at: Instant,
+}
+
+/// `say WORD`: a line of evidence. The slurmd of a VM is the first process of its namespace.
+const SCRIPT: &str = r#"#!/bin/bash
+say() {
+	vm=$(tr '\0' '\n' </proc/1/environ | sed -n 's/^VM_NAME=//p')
+	try="$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}"
+	echo "$1 $try $SLURMD_NODENAME ${vm:-none} $(date +%s.%N)" >>@FILE@
+}
+export -f say
+say began
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+	# slurmctld may be away: the step is for the evidence, not for the job.
+	timeout -k 2 20 srun --ntasks-per-node=1 bash -c 'say member' || true
+fi
+sleep @SLEEP@
+say done
+"#;
+
+impl Jobs {
+    /// None yet.
+    pub fn new(seed: u64) -> Jobs {
+        Jobs { all: Vec::new(), chance: Chance::of(seed, 1), next_at: Instant::now() }
+    }
+
+    /// Submits and cancels what is due. slurmctld must answer.
+    pub fn tick(&mut self, bed: &Bed, diary: &mut Diary) {
+        for job in &mut self.all {
+            let is_due = job.cancel_at.is_some_and(|at| at <= Instant::now());
+            if let (true, Some(id)) = (is_due, job.id) {
+                job.cancel_at = None;
+                job.is_cancelled = true;
+                diary.say(&format!("cancel {} {id}", job.name));
+                if let Err(error) = bed.cluster.scancel(id) {
+                    diary.miss(&format!("scancel: {error:#}"));
+                }
+            }
+        }
+        if self.next_at > Instant::now() || self.waiting(bed) >= WAITING_MAX {
+            return;
+        }
+        self.next_at = Instant::now() + Duration::from_millis(self.chance.between(500, 6000));
+        self.submit(bed, diary);
+    }
+
+    fn submit(&mut self, bed: &Bed, diary: &mut Diary) {
+        let Some((partition, _, nodes_max, _)) = self.chance.pick(&NODESETS) else { return };
+        let nodes = self.chance.between(1, u64::from(*nodes_max)).to_string();
+        let name = format!("chaos-{}", self.all.len() + 1);
+        let sleeps = self.chance.between(1, 20).to_string();
+        let is_to_be_cancelled = self.chance.one_in(8);
+        let lives = Duration::from_secs(self.chance.between(0, 60));
+        let file = bed.evidence().display().to_string();
+        let script = SCRIPT.replace("@FILE@", &file).replace("@SLEEP@", &sleeps);
+        let arguments = [
+            "--job-name",
+            &name,
+            "--partition",
+            partition,
+            "--nodes",
+            &nodes,
+            "--exclusive",
+            "--requeue",
+            "--open-mode=append",
+        ];
+        let at = now();
+        let answer = bed.cluster.sbatch(&arguments, &script);
+        diary.say(&format!("submit {name} {partition} {nodes}: {answer:?}"));
+        self.all.push(Job {
+            name,
+            id: answer.ok(),
+            at,
+            is_cancelled: false,
+            cancel_at: is_to_be_cancelled.then(|| Instant::now() + lives),
+        });
+    }
+
+    fn waiting(&self, bed: &Bed) -> usize {
+        // Who cannot be asked has enough to do.
+        states(bed).map_or(usize::MAX, |states| {
+            states.iter().filter(|(_, _, state)| !is_ended(state)).count()
+        })
+    }
+}
+
+/// Number, name and state of every job that slurmctld knows.
+pub fn states(bed: &Bed) -> Result<Vec<(JobId, String, String)>> {
+    let text = bed.cluster.client("squeue", &["-h", "-a", "-t", "all", "-o", "%A %j %T"])?;
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let id = JobId(words.next()?.parse().ok()?);
+        Some((id, words.next()?.to_owned(), words.next()?.to_owned()))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// Whether a job in this state is over.
+pub fn is_ended(state: &str) -> bool {
+    ![
+        "PENDING",
+        "CONFIGURING",
+        "RUNNING",
+        "COMPLETING",
+        "SUSPENDED",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "RESIZING",
+        "STOPPED",
+        "STAGE_OUT",
+        "SIGNALING",
+        "SPECIAL_EXIT",
+    ]
+    .contains(&state)
+}
