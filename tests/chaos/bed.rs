@@ -107,7 +107,10 @@ impl Bed {
         let cluster = Cluster::start(&ClusterSpec {
             name: "chaos".to_owned(),
             nodes: NODESETS.iter().map(|(_, nodes, ..)| nodes).sum(),
-            slurmd_timeout: Duration::from_secs(60),
+            // slurmctld asks a node what runs there every 20 pings, three of which it makes in
+            // this time: only then it finds out that a job which it began, and died over, has not
+            // begun.
+            slurmd_timeout: Duration::from_secs(40),
             // The audit asks for every job.
             extra_conf: vec!["MinJobAge=86400".to_owned()],
             rendered: Some(nodesets.to_vec()),

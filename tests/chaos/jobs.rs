@@ -18,6 +18,8 @@ const WAITING_MAX: usize = 14;
 pub struct Job {
     /// `chaos-7`.
     pub name: String,
+    /// How many nodes it wants.
+    pub nodes: u64,
     /// Its number, when slurmctld has confirmed it.
     pub id: Option<JobId>,
     /// When it was submitted.
@@ -81,20 +83,21 @@ impl Jobs {
 
     fn submit(&mut self, bed: &Bed, diary: &mut Diary) {
         let Some((partition, _, nodes_max, _)) = self.chance.pick(&NODESETS) else { return };
-        let nodes = self.chance.between(1, u64::from(*nodes_max)).to_string();
+        let nodes = self.chance.between(1, u64::from(*nodes_max));
         let name = format!("chaos-{}", self.all.len() + 1);
         let sleeps = self.chance.between(1, 20).to_string();
         let is_to_be_cancelled = self.chance.one_in(8);
         let lives = Duration::from_secs(self.chance.between(0, 60));
         let file = bed.evidence().display().to_string();
         let script = SCRIPT.replace("@FILE@", &file).replace("@SLEEP@", &sleeps);
+        let count = nodes.to_string();
         let arguments = [
             "--job-name",
             &name,
             "--partition",
             partition,
             "--nodes",
-            &nodes,
+            &count,
             "--exclusive",
             "--requeue",
             "--open-mode=append",
@@ -104,6 +107,7 @@ impl Jobs {
         diary.say(&format!("submit {name} {partition} {nodes}: {answer:?}"));
         self.all.push(Job {
             name,
+            nodes,
             id: answer.ok(),
             at,
             is_cancelled: false,

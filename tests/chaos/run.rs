@@ -143,6 +143,9 @@ fn report(kills: &Kills, diary: &mut Diary, followers: &Followers) {
         kills.kinds.len(),
         kills.spared.len(),
     );
+    for (program, (hit, seen)) in kills.by_program() {
+        println!("chaos:   {program}: killed at {hit} of {seen} boundaries that it has shown");
+    }
     for kind in &kills.kinds {
         diary.say(&format!("killed at: {kind}"));
     }

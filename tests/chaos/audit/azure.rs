@@ -25,25 +25,32 @@ const TAGGED: [&str; 3] = ["virtualMachines", "availabilitySets", "proximityPlac
 /// What is wrong there.
 pub fn findings(bed: &Bed, resources: &[Resource], ledgers: &Ledgers) -> Result<Vec<String>> {
     let others: Vec<&str> = bed.others.iter().filter_map(|seen| seen["id"].as_str()).collect();
-    let is_made = |one: &&Resource| {
-        MADE.iter().any(|kind| one.is_a(kind)) && !others.contains(&one.id.as_str())
-    };
+    let ours = resources.iter().filter(|one| !others.contains(&one.id.as_str()));
+    let mut findings = of_ours(&bed.cluster.spec().name, ours, &ledgers.intents)?;
+    findings.extend(of_others(bed)?);
+    Ok(findings)
+}
+
+fn of_ours<'a>(
+    cluster: &str,
+    resources: impl Iterator<Item = &'a Resource>,
+    intents: &BTreeMap<String, i64>,
+) -> Result<Vec<String>> {
     let mut findings = Vec::new();
-    for one in resources.iter().filter(is_made) {
+    for one in resources.filter(|one| MADE.iter().any(|kind| one.is_a(kind))) {
         let created = format!("made at {}", one.created_at);
         if one.deleted_at.is_none() {
             findings.push(format!("left in Azure: {}, {created}: {}", one.id, story(one)));
         }
         let of = one.tags.as_ref().and_then(|tags| tags.get("azslurm-cluster"));
-        let is_tagged = of == Some(&bed.cluster.spec().name);
+        let is_tagged = of.is_some_and(|of| of == cluster);
         if TAGGED.iter().any(|kind| one.is_a(kind)) && !is_tagged {
             findings.push(format!("without our tags: {}, {created}", one.id));
         }
-        if !is_announced(one, &ledgers.intents)? {
+        if !is_announced(one, intents)? {
             findings.push(format!("no ledger announces {}, {created}", one.id));
         }
     }
-    findings.extend(of_others(bed)?);
     Ok(findings)
 }
 
@@ -74,4 +81,38 @@ fn of_others(bed: &Bed) -> Result<Vec<String>> {
             format!("what is not ours was touched: {}: {after:?}", before["id"])
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_untagged_or_made_before_its_intent_is_a_finding() {
+        let made = "2026-11-27T06:00:01.000Z";
+        let at = made.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let found = |changed: Value, intended_at: i64| {
+            let mut vm = json!({
+                "id": "x", "type": "Microsoft.Compute/virtualMachines", "name": "N1-0a",
+                "created_at": made, "deleted_at": made, "tags": { "azslurm-cluster": "chaos" },
+            });
+            for (key, value) in changed.as_object().unwrap() {
+                vm[key] = value.clone();
+            }
+            let vm: Resource = serde_json::from_value(vm).unwrap();
+            let intents = BTreeMap::from([("n1-0a".to_owned(), intended_at)]);
+            of_ours("chaos", [vm].iter(), &intents).unwrap().join("; ")
+        };
+        assert_eq!(found(json!({}), at), "");
+        assert!(found(json!({}), at + 1).starts_with("no ledger announces"));
+        assert!(found(json!({ "deleted_at": null }), at).starts_with("left in Azure"));
+        let theirs = json!({ "tags": { "azslurm-cluster": "other" } });
+        assert!(found(theirs, at).starts_with("without our tags"));
+        let disk = json!({ "type": "Microsoft.Compute/disks", "name": "n1-0a-os", "tags": null });
+        assert_eq!(found(disk, at), "");
+        let stray = json!({ "type": "Microsoft.Compute/disks", "name": "n2-0a-os" });
+        assert!(found(stray, at).starts_with("no ledger announces"));
+    }
 }

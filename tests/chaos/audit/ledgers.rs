@@ -85,3 +85,20 @@ pub fn scattered(ledgers: &Ledgers, lines: &[Line]) -> Vec<String> {
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_over_two_lives_of_blocks_is_a_finding() {
+        let lines = evidence::lines("began 1 0 n1 n1-0a 10\nmember 1 0 n2 n2-0a 11");
+        let of = |blocks: [&str; 2]| {
+            let vms = ["n1-0a", "n2-0a"].map(str::to_owned);
+            let blocks = vms.into_iter().zip(blocks.map(str::to_owned)).collect();
+            scattered(&Ledgers { blocks, ..Ledgers::default() }, &lines).len()
+        };
+        assert_eq!(of(["n-b1 7", "n-b1 7"]), 0);
+        assert_eq!(of(["n-b1 7", "n-b1 8"]), 1);
+    }
+}

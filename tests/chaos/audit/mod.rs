@@ -21,7 +21,7 @@ pub fn audit(bed: &Bed, jobs: &Jobs, diary: &mut Diary) -> Result<Vec<String>> {
     let mut findings = ledgers.findings.clone();
     findings.extend(azure::findings(bed, &resources, &ledgers)?);
     findings.extend(work::findings(bed, jobs, diary, &lines)?);
-    findings.extend(work::interrupted(diary, &lines, &resources));
+    findings.extend(work::interrupted(&work::nodes_of(jobs), diary, &lines));
     findings.extend(ledgers::scattered(&ledgers, &lines));
     findings.extend(panics(bed));
     println!("chaos: {}", work::summary(bed, jobs, &lines, &resources)?);

@@ -36,6 +36,22 @@ pub struct Kills {
     pub spared: BTreeSet<String>,
 }
 
+impl Kills {
+    /// For each program: how many of its boundaries were hit, and how many it has shown.
+    pub fn by_program(&self) -> BTreeMap<&str, (usize, usize)> {
+        let mut programs: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let program = |kind: &'_ str| kind.find(" | ").unwrap_or(kind.len());
+        for (kind, is_hit) in
+            self.kinds.iter().map(|kind| (kind, 1)).chain(self.spared.iter().map(|kind| (kind, 0)))
+        {
+            let (hit, seen) = programs.entry(&kind[..program(kind)]).or_default();
+            *hit += is_hit;
+            *seen += 1;
+        }
+        programs
+    }
+}
+
 impl Killer {
     /// Makes the folder, with wrappers for all programs. It kills nobody yet.
     pub fn new(folder: &Path, seed: u64) -> Result<Killer> {
@@ -194,5 +210,8 @@ mod tests {
             spared: ["b".to_owned()].into(),
         };
         assert_eq!(killer.kills(), kills);
+        let kinds = ["p | a", "p driver | a"].map(str::to_owned).into();
+        let kills = Kills { kinds, spared: ["p | b".to_owned()].into(), ..Kills::default() };
+        assert_eq!(kills.by_program(), [("p", (1, 2)), ("p driver", (1, 1))].into());
     }
 }
