@@ -17,13 +17,13 @@ use crate::killer::Killer;
 pub const NODESETS: [(&str, u32, u32, &[&str]); 3] = [
     (
         "htc",
-        6,
+        12,
         3,
         &["sites = [\"west\", \"north\"]", "sku = \"Standard_D4s_v5\"", "spill = \"next-site\""],
     ),
     (
         "hb",
-        4,
+        8,
         4,
         &[
             "sites = [\"west\", \"north\"]",
@@ -35,7 +35,7 @@ pub const NODESETS: [(&str, u32, u32, &[&str]); 3] = [
     ),
     (
         "spot",
-        4,
+        6,
         2,
         &[
             "sites = [\"west\"]",
@@ -111,6 +111,9 @@ impl Bed {
             // this time: only then it finds out that a job which it began, and died over, has not
             // begun.
             slurmd_timeout: Duration::from_secs(40),
+            // More lives of nodes in the same time.
+            suspend_time: Duration::from_secs(6),
+            resume_timeout: Duration::from_secs(50),
             // The audit asks for every job.
             extra_conf: vec!["MinJobAge=86400".to_owned()],
             rendered: Some(nodesets.to_vec()),

@@ -88,11 +88,11 @@ impl Followers {
         }
     }
 
-    /// Makes passes, one to three at a time.
+    /// Makes passes, one or two at a time.
     pub fn make_passes(&self, bed: &Bed, seed: u64) {
         let mut chance = Chance::of(seed, 3);
         while !self.is_over() {
-            let count = chance.between(1, 3);
+            let count = chance.between(1, 2);
             let passes: Vec<Result<Child>> =
                 (0..count).map(|_| start(bed, &["--json", "pass", "--wait", "3"])).collect();
             for pass in passes {
@@ -102,7 +102,7 @@ impl Followers {
                     Err(error) => self.find(format!("a pass cannot be started: {error:#}")),
                 }
             }
-            let next = Instant::now() + Duration::from_millis(chance.between(200, 2500));
+            let next = Instant::now() + Duration::from_millis(chance.between(1000, 6000));
             while Instant::now() < next && !self.is_over() {
                 thread::sleep(POLL);
             }

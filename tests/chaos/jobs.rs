@@ -11,7 +11,7 @@ use crate::chance::Chance;
 use crate::diary::{Diary, Seconds, now};
 
 /// More than that wait or run at no time: the quiet time must come to its end.
-const WAITING_MAX: usize = 14;
+const WAITING_MAX: usize = 24;
 
 /// A job of the run.
 #[derive(Debug, Clone)]
@@ -77,15 +77,16 @@ impl Jobs {
         if self.next_at > Instant::now() || self.waiting(bed) >= WAITING_MAX {
             return;
         }
-        self.next_at = Instant::now() + Duration::from_millis(self.chance.between(500, 6000));
+        self.next_at = Instant::now() + Duration::from_millis(self.chance.between(300, 4000));
         self.submit(bed, diary);
     }
 
     fn submit(&mut self, bed: &Bed, diary: &mut Diary) {
         let Some((partition, _, nodes_max, _)) = self.chance.pick(&NODESETS) else { return };
-        let nodes = self.chance.between(1, u64::from(*nodes_max));
+        let nodes_max = if self.chance.one_in(3) { u64::from(*nodes_max) } else { 1 };
+        let nodes = self.chance.between(1, nodes_max);
         let name = format!("chaos-{}", self.all.len() + 1);
-        let sleeps = self.chance.between(1, 20).to_string();
+        let sleeps = self.chance.between(1, 10).to_string();
         let is_to_be_cancelled = self.chance.one_in(8);
         let lives = Duration::from_secs(self.chance.between(0, 60));
         let file = bed.evidence().display().to_string();

@@ -23,8 +23,8 @@ use crate::trouble::Troubles;
 const TICK: Duration = Duration::from_millis(250);
 /// Between two lines for who watches.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// So many of a thousand runs of programs are in danger: the others get work done.
-const ENDANGERED: u64 = 700;
+/// So many of a thousand runs of programs are followed, most of them to their end.
+const ENDANGERED: u64 = 900;
 
 /// The whole run; an error tells what the audit found.
 pub fn run(wish: &Wish) -> Result<()> {

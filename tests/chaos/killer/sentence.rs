@@ -1,5 +1,5 @@
-//! Whether a program is to be killed at the point where it stands. Where nobody was killed yet
-//! comes first, so that a run hits every point that it sees. Pure.
+//! Where a run of a program is to be killed. What earlier runs have shown is known; where nobody
+//! was killed yet comes first, so that all that is seen is hit in the end. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,40 +8,114 @@ use crate::chance::Chance;
 /// The fourth time and all later ones are one point: what a program does in a loop.
 pub const OCCURRENCES: u32 = 4;
 
-/// Once in so many times where nobody was ever killed at such a call.
-const NEW_KIND: u64 = 3;
-/// The same where that happened, but not at this occurrence of it.
-const NEW_POINT: u64 = 12;
-/// The same everywhere else: a program makes hundreds of calls.
-const KNOWN: u64 = 600;
+/// One run in so many is only watched: it shows what comes later.
+const SPARED: u64 = 4;
+/// One in so many dies anywhere, although there are points to choose from.
+const ANYWHERE: u64 = 6;
+/// Who dies anywhere does so at one call in so many: about as many as a front makes.
+const CALLS: u64 = 60;
 
-/// Kinds of calls with how often each occurrence was killed.
-pub type Killed = BTreeMap<String, BTreeMap<u32, u32>>;
+/// For each kind of call, a number for each occurrence of it.
+pub type Points = BTreeMap<String, BTreeMap<u32, u32>>;
 
-/// Whether to kill here, at the `occurrence`th call of this kind of one program.
-pub fn is_due(killed: &Killed, (kind, occurrence): (&str, u32), chance: &mut Chance) -> bool {
-    let of_kind = killed.get(kind);
-    let times = match of_kind {
-        None => NEW_KIND,
-        Some(points) if !points.contains_key(&occurrence.min(OCCURRENCES)) => NEW_POINT,
-        Some(_) => KNOWN,
+/// What is to become of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sentence {
+    /// It is watched.
+    Spared,
+    /// It is killed at any call, by chance.
+    Anywhere,
+    /// It is killed at this occurrence of a call of this kind, if it comes there.
+    At(String, u32),
+}
+
+/// The sentence of a run of `role`; a driver belongs to its program.
+pub fn choose(role: &str, seen: &Points, killed: &Points, chance: &mut Chance) -> Sentence {
+    if chance.one_in(SPARED) {
+        return Sentence::Spared;
+    }
+    let driver = format!("{} driver", role.split(' ').next().unwrap_or(role));
+    let is_its = |kind: &str| {
+        let of = kind.split(" | ").next().unwrap_or(kind);
+        of == role || of == driver
     };
-    chance.one_in(times)
+    let points = seen.iter().filter(|(kind, _)| is_its(kind)).flat_map(|(kind, times)| {
+        let last = times.keys().copied().max().unwrap_or(1).min(OCCURRENCES);
+        (1..=last).map(move |occurrence| (kind, occurrence))
+    });
+    let points: Vec<(&String, u32)> = points.collect();
+    let is_new_kind = |(kind, _): &&(&String, u32)| !killed.contains_key(*kind);
+    let is_new = |(kind, occurrence): &&(&String, u32)| {
+        !killed.get(*kind).is_some_and(|times| times.contains_key(occurrence))
+    };
+    let new_kinds: Vec<_> = points.iter().filter(is_new_kind).collect();
+    let new: Vec<_> = points.iter().filter(is_new).collect();
+    let from = [new_kinds, new, points.iter().collect()].into_iter().find(|some| !some.is_empty());
+    match from.as_deref().and_then(|some| chance.pick(some)) {
+        Some((kind, occurrence)) if !chance.one_in(ANYWHERE) => {
+            Sentence::At((*kind).clone(), *occurrence)
+        }
+        _ => Sentence::Anywhere,
+    }
+}
+
+impl Sentence {
+    /// Whether it is to be carried out here.
+    pub fn is_due(&self, (kind, occurrence): (&str, u32), chance: &mut Chance) -> bool {
+        match self {
+            Sentence::Spared => false,
+            Sentence::Anywhere => chance.one_in(CALLS),
+            Sentence::At(at, times) => at == kind && *times == occurrence.min(OCCURRENCES),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    fn points(of: &[(&str, u32)]) -> Points {
+        let mut points = Points::new();
+        for (kind, occurrence) in of {
+            points.entry((*kind).to_owned()).or_default().insert(*occurrence, 1);
+        }
+        points
+    }
+
+    fn chosen(killed: &Points) -> BTreeSet<(String, u32)> {
+        let seen = points(&[("p | a", 1), ("p driver | b", 7), ("q | c", 1)]);
+        let mut chance = Chance::of(1, 0);
+        let sentences = (0..500).map(|_| choose("p", &seen, killed, &mut chance));
+        sentences
+            .filter_map(|sentence| match sentence {
+                Sentence::At(kind, occurrence) => Some((kind, occurrence)),
+                Sentence::Spared | Sentence::Anywhere => None,
+            })
+            .collect()
+    }
 
     #[test]
     fn where_nobody_was_killed_comes_first() {
-        let killed = Killed::from([("fsync".to_owned(), BTreeMap::from([(1, 3), (4, 1)]))]);
+        let of_b = |occurrence| ("p driver | b".to_owned(), occurrence);
+        let of_a = ("p | a".to_owned(), 1);
+        let all = BTreeSet::from([of_a.clone(), of_b(1), of_b(2), of_b(3), of_b(4)]);
+        assert_eq!(chosen(&Points::new()), all);
+        assert_eq!(chosen(&points(&[("p driver | b", 1)])), BTreeSet::from([of_a]));
+        let killed = points(&[("p driver | b", 1), ("p driver | b", 4), ("p | a", 1)]);
+        assert_eq!(chosen(&killed), BTreeSet::from([of_b(2), of_b(3)]));
+    }
+
+    #[test]
+    fn nothing_known_is_killed_anywhere_or_watched() {
         let mut chance = Chance::of(1, 0);
-        let mut count = |kind, occurrence| {
-            (0..6000).filter(|_| is_due(&killed, (kind, occurrence), &mut chance)).count()
-        };
-        let (new_kind, new_point, known) =
-            (count("write", 1), count("fsync", 2), count("fsync", 9));
-        assert!(new_kind > new_point && new_point > known && known > 0);
+        let none = Points::new();
+        let all: Vec<Sentence> = (0..100).map(|_| choose("p", &none, &none, &mut chance)).collect();
+        assert!(all.contains(&Sentence::Spared) && all.contains(&Sentence::Anywhere));
+        let late = Sentence::At("a".to_owned(), 4);
+        assert!(late.is_due(("a", 9), &mut chance) && !late.is_due(("a", 3), &mut chance));
+        assert!(!late.is_due(("b", 4), &mut chance));
+        assert!(!Sentence::Spared.is_due(("a", 4), &mut chance));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::sentence::Killed;
+use super::sentence::Points;
 
 /// What is started through a wrapper.
 const PROGRAMS: [&str; 5] =
@@ -98,14 +98,12 @@ impl Killer {
     pub fn kills(&self) -> Kills {
         let state = State { folder: self.folder.clone() };
         let lines = state.lines();
-        let killed = killed(&lines);
-        let seen: BTreeSet<String> =
-            lines.iter().filter(|line| line.verb == "seen").map(|line| line.kind.clone()).collect();
+        let (seen, killed) = (points("seen", &lines), points("killed", &lines));
         Kills {
             starts: fs::metadata(self.folder.join("starts")).map_or(0, |starts| starts.len()),
             kills: lines.iter().filter(|line| line.verb == "killed").count() as u64,
             points: killed.values().map(BTreeMap::len).sum(),
-            spared: seen.into_iter().filter(|kind| !killed.contains_key(kind)).collect(),
+            spared: seen.into_keys().filter(|kind| !killed.contains_key(kind)).collect(),
             kinds: killed.into_keys().collect(),
         }
     }
@@ -118,12 +116,13 @@ struct Line {
     occurrence: u32,
 }
 
-fn killed(lines: &[Line]) -> Killed {
-    let mut killed = Killed::new();
-    for line in lines.iter().filter(|line| line.verb == "killed") {
-        *killed.entry(line.kind.clone()).or_default().entry(line.occurrence).or_default() += 1;
+/// Where `verb` was said.
+fn points(verb: &str, lines: &[Line]) -> Points {
+    let mut points = Points::new();
+    for line in lines.iter().filter(|line| line.verb == verb) {
+        *points.entry(line.kind.clone()).or_default().entry(line.occurrence).or_default() += 1;
     }
-    killed
+    points
 }
 
 /// The killer, seen from its wrappers and tracers.
@@ -152,9 +151,10 @@ impl State {
         Ok(starts.metadata()?.len())
     }
 
-    /// Where programs were killed.
-    pub fn killed(&self) -> Killed {
-        killed(&self.lines())
+    /// What programs have shown, and where they were killed.
+    pub fn points(&self) -> (Points, Points) {
+        let lines = self.lines();
+        (points("seen", &lines), points("killed", &lines))
     }
 
     /// Adds `verb kind occurrence` and more words.

@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::calls::{Call, touched};
-use super::sentence::{Killed, OCCURRENCES, is_due};
+use super::sentence::{OCCURRENCES, Points, Sentence, choose};
 use super::state::State;
 use crate::arguments::Trace;
 use crate::chance::Chance;
@@ -39,12 +39,14 @@ struct Tracer {
     state: State,
     seed: u64,
     chance: Chance,
-    killed: Killed,
+    sentence: Sentence,
+    /// What earlier runs have shown.
+    known: Points,
     /// Processes and threads that are followed.
     followed: BTreeMap<Pid, Role>,
     first: Role,
-    /// How often each kind of call was seen.
-    seen: BTreeMap<String, u32>,
+    /// How often each kind of call was made.
+    made: BTreeMap<String, u32>,
     is_over: bool,
 }
 
@@ -75,19 +77,21 @@ fn follow(of: &Trace, state: State) -> Result<()> {
     stdout.write_all(READY)?;
     stdout.flush()?;
     let (seed, _) = state.mode();
+    let mut chance = Chance::of(seed, of.number ^ 1 << 32);
+    let (seen, killed) = state.points();
     // Until it has become the program it is our own wrapper.
     let mut tracer = Tracer {
         seed,
-        chance: Chance::of(seed, of.number ^ 1 << 32),
-        killed: state.killed(),
+        sentence: choose(&of.role, &seen, &killed, &mut chance),
+        chance,
+        known: seen,
         state,
         followed: BTreeMap::from([(pid, Role::Foreign)]),
         first: Role::Ours(of.role.clone()),
-        seen: BTreeMap::new(),
+        made: BTreeMap::new(),
         is_over: false,
     };
-    tracer.run()?;
-    tracer.tell_seen()
+    tracer.run()
 }
 
 impl Tracer {
@@ -161,10 +165,14 @@ impl Tracer {
         let (name, target) = touched(pid, call)?;
         let side = if registers.rax == AT_ENTRY { "before" } else { "after" };
         let kind = format!("{role} | {side} {name} {target}");
-        let seen = self.seen.entry(kind.clone()).or_default();
-        *seen += 1;
-        let occurrence = (*seen).min(OCCURRENCES);
-        if !is_due(&self.killed, (&kind, occurrence), &mut self.chance) {
+        let made = self.made.entry(kind.clone()).or_default();
+        *made += 1;
+        let occurrence = *made;
+        let is_known = self.known.get(&kind).is_some_and(|times| times.contains_key(&occurrence));
+        if occurrence <= OCCURRENCES && !is_known {
+            self.state.tell(("seen", &kind), occurrence, "").ok()?;
+        }
+        if !self.sentence.is_due((&kind, occurrence), &mut self.chance) {
             return Some(false);
         }
         // The quiet time may have begun.
@@ -172,7 +180,7 @@ impl Tracer {
             self.is_over = true;
             return Some(false);
         }
-        self.end(pid, (&kind, occurrence));
+        self.end(pid, (&kind, occurrence.min(OCCURRENCES)));
         Some(true)
     }
 
@@ -205,12 +213,5 @@ impl Tracer {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => self.state.note(&format!("{pid} stands still: {error}")),
         }
-    }
-
-    fn tell_seen(&self) -> Result<()> {
-        for (kind, count) in &self.seen {
-            self.state.tell(("seen", kind), *count, "")?;
-        }
-        Ok(())
     }
 }
