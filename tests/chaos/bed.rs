@@ -2,7 +2,7 @@
 //! resources of others in the same group.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -113,7 +113,6 @@ impl Bed {
             slurmd_timeout: Duration::from_secs(40),
             // More lives of nodes in the same time.
             suspend_time: Duration::from_secs(6),
-            resume_timeout: Duration::from_secs(50),
             // The audit asks for every job.
             extra_conf: vec!["MinJobAge=86400".to_owned()],
             rendered: Some(nodesets.to_vec()),
@@ -128,6 +127,10 @@ impl Bed {
         fs::create_dir(&disk)?;
         mount(&["-t", "tmpfs", "-o", DISK, "azslurm-chaos", &disk.display().to_string()])?;
         fs::create_dir(disk.join("ledger"))?;
+        let read_only = cluster.dir().join("disk-read-only");
+        fs::create_dir(&read_only)?;
+        bind(&disk, &read_only)?;
+        mount(&["-o", "remount,bind,ro", &read_only.display().to_string()])?;
         let mut bed = Bed { cluster, killer, others: Vec::new(), _folder: folder };
         bed.make_others()?;
         Ok(bed)
@@ -136,6 +139,11 @@ impl Bed {
     /// The file system of the ledger.
     pub fn disk(&self) -> PathBuf {
         self.cluster.dir().join("disk")
+    }
+
+    /// The same where nothing can be opened for writing.
+    pub fn read_only_disk(&self) -> PathBuf {
+        self.cluster.dir().join("disk-read-only")
     }
 
     /// Where jobs write what they see.
@@ -220,13 +228,17 @@ fn template() -> Value {
     })
 }
 
-/// Runs `mount`.
-pub fn mount(arguments: &[&str]) -> Result<()> {
+/// Shows what is at `from` at `to` as well.
+pub fn bind(from: &Path, to: &Path) -> Result<()> {
+    mount(&["--bind", &from.display().to_string(), &to.display().to_string()])
+}
+
+fn mount(arguments: &[&str]) -> Result<()> {
     finish(Command::new("mount").args(arguments), "mount")
 }
 
 /// Unmounts what is on top there; who uses it still keeps it until he has done.
-pub fn unmount(path: &std::path::Path) -> Result<()> {
+pub fn unmount(path: &Path) -> Result<()> {
     finish(Command::new("umount").arg("-l").arg(path), "umount")
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use crate::bed::{Bed, mount, unmount};
+use crate::bed::{Bed, bind, unmount};
 
 /// What is written at once.
 const BLOCK: [u8; 4096] = [0; 4096];
@@ -35,12 +35,10 @@ pub fn free(bed: &Bed) -> Result<()> {
     Ok(fs::remove_file(filler(bed))?)
 }
 
-/// Nothing can be opened for writing any more. Another mount on top: a remount is refused while
+/// Nothing can be opened for writing any more. By another mount on top: a remount is refused while
 /// anybody writes, and a kernel that gives up a disk does not ask.
 pub fn make_read_only(bed: &Bed) -> Result<()> {
-    let disk = bed.disk().display().to_string();
-    mount(&["--bind", &disk, &disk])?;
-    mount(&["-o", "remount,bind,ro", &disk])
+    bind(&bed.read_only_disk(), &bed.disk())
 }
 
 /// It can again.
