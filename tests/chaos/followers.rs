@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(100);
 const RESTARTS_AFTER: Duration = Duration::from_secs(1);
 /// A pass waits for every source, and follows what is under way for seconds.
 const PASS_MAX: Duration = Duration::from_secs(240);
+/// Seconds after which one that nobody has killed is asked to end: the next one is killed elsewhere.
+const DAEMON_LIVES: (u64, u64) = (10, 40);
 /// It ends within a second wherever it stands (ARCHITECTURE.md, section 9); the machine is busy.
 const DAEMON_END_MAX: Duration = Duration::from_secs(30);
 
@@ -59,21 +61,25 @@ impl Followers {
     }
 
     /// Keeps the daemon alive.
-    pub fn keep_daemon(&self, bed: &Bed) {
+    pub fn keep_daemon(&self, bed: &Bed, seed: u64) {
+        let mut chance = Chance::of(seed, 4);
         while !self.is_over() {
             self.daemons.fetch_add(1, Ordering::SeqCst);
             match start(bed, &["daemon"]) {
-                Ok(child) => self.follow_daemon(child),
+                Ok(child) => {
+                    let lives = Duration::from_secs(chance.between(DAEMON_LIVES.0, DAEMON_LIVES.1));
+                    self.follow_daemon(child, Instant::now() + lives);
+                }
                 Err(error) => self.find(format!("the daemon cannot be started: {error:#}")),
             }
             thread::sleep(RESTARTS_AFTER);
         }
     }
 
-    fn follow_daemon(&self, mut child: Child) {
+    fn follow_daemon(&self, mut child: Child, until: Instant) {
         let mut ends_by = None;
         while !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
-            if self.is_over() && ends_by.is_none() {
+            if (self.is_over() || until < Instant::now()) && ends_by.is_none() {
                 ends_by = Some(Instant::now() + DAEMON_END_MAX);
                 let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
                 // It may be ending already.

@@ -59,7 +59,7 @@ fn tell(bed: &Bed, wish: &Wish, diary: &mut Diary) -> Result<Vec<String>> {
     let followers = Followers::default();
     let mut jobs = Jobs::new(wish.seed);
     let disturbed = thread::scope(|scope| {
-        scope.spawn(|| followers.keep_daemon(bed));
+        scope.spawn(|| followers.keep_daemon(bed, wish.seed));
         scope.spawn(|| followers.make_passes(bed, wish.seed));
         bed.killer.endanger(ENDANGERED)?;
         let disturbed = disturb(bed, wish, (&mut jobs, diary), &followers);
