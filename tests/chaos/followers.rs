@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(100);
 const RESTARTS_AFTER: Duration = Duration::from_secs(1);
 /// A pass waits for every source, and follows what is under way for seconds.
 const PASS_MAX: Duration = Duration::from_secs(240);
-/// Seconds after which one that nobody has killed is asked to end: the next one is killed elsewhere.
+/// Seconds after which one that nobody has killed is asked to end: the next is killed elsewhere.
 const DAEMON_LIVES: (u64, u64) = (10, 40);
 /// It ends within a second wherever it stands (ARCHITECTURE.md, section 9); the machine is busy.
 const DAEMON_END_MAX: Duration = Duration::from_secs(30);
@@ -94,21 +94,15 @@ impl Followers {
         }
     }
 
-    /// Makes passes, one or two at a time.
-    pub fn make_passes(&self, bed: &Bed, seed: u64) {
-        let mut chance = Chance::of(seed, 3);
+    /// Makes passes, one after the other.
+    pub fn make_passes(&self, bed: &Bed, mut chance: Chance) {
         while !self.is_over() {
-            let count = chance.between(1, 2);
-            let passes: Vec<Result<Child>> =
-                (0..count).map(|_| start(bed, &["--json", "pass", "--wait", "3"])).collect();
-            for pass in passes {
-                self.passes.fetch_add(1, Ordering::SeqCst);
-                match pass {
-                    Ok(child) => self.follow_pass(child),
-                    Err(error) => self.find(format!("a pass cannot be started: {error:#}")),
-                }
+            self.passes.fetch_add(1, Ordering::SeqCst);
+            match start(bed, &["--json", "pass", "--wait", "3"]) {
+                Ok(child) => self.follow_pass(child),
+                Err(error) => self.find(format!("a pass cannot be started: {error:#}")),
             }
-            let next = Instant::now() + Duration::from_millis(chance.between(1000, 6000));
+            let next = Instant::now() + Duration::from_millis(chance.between(200, 3000));
             while Instant::now() < next && !self.is_over() {
                 thread::sleep(POLL);
             }

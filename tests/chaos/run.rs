@@ -12,6 +12,7 @@ use azslurm_test_cluster::interrupted;
 use crate::arguments::Wish;
 use crate::audit;
 use crate::bed::Bed;
+use crate::chance::Chance;
 use crate::diary::Diary;
 use crate::followers::Followers;
 use crate::jobs::{self, Jobs};
@@ -25,6 +26,9 @@ const TICK: Duration = Duration::from_millis(250);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// So many of a thousand runs of programs are followed, most of them to their end.
 const ENDANGERED: u64 = 900;
+
+/// So many make passes by hand, at once and beside the daemon.
+const PEOPLE: u64 = 3;
 
 /// The whole run; an error tells what the audit found.
 pub fn run(wish: &Wish) -> Result<()> {
@@ -60,7 +64,10 @@ fn tell(bed: &Bed, wish: &Wish, diary: &mut Diary) -> Result<Vec<String>> {
     let mut jobs = Jobs::new(wish.seed);
     let disturbed = thread::scope(|scope| {
         scope.spawn(|| followers.keep_daemon(bed, wish.seed));
-        scope.spawn(|| followers.make_passes(bed, wish.seed));
+        for people in 0..PEOPLE {
+            let chance = Chance::of(wish.seed, 10 + people);
+            scope.spawn(|| followers.make_passes(bed, chance));
+        }
         bed.killer.endanger(ENDANGERED)?;
         let disturbed = disturb(bed, wish, (&mut jobs, diary), &followers);
         // Also after an error: the scope waits for both.

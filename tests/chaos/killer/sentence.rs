@@ -1,7 +1,7 @@
 //! Where a run of a program is to be killed. What earlier runs have shown is known; where nobody
 //! was killed yet comes first, so that all that is seen is hit in the end. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chance::Chance;
 
@@ -9,10 +9,11 @@ use crate::chance::Chance;
 pub const OCCURRENCES: u32 = 4;
 
 /// One run in so many is only watched: it shows what comes later.
-const SPARED: u64 = 4;
-/// One in so many dies anywhere, although there are points to choose from.
-const ANYWHERE: u64 = 6;
-/// Who dies anywhere does so at one call in so many: about as many as a front makes.
+const SPARED: u64 = 8;
+/// At so many of the points where nobody was killed yet a run waits for its end: few enough that
+/// it may come to late ones, enough that it meets one.
+const ARMED: u64 = 3;
+/// Without any, a run dies at one call in so many: about as many as a front makes.
 const CALLS: u64 = 60;
 
 /// For each kind of call, a number for each occurrence of it.
@@ -25,8 +26,8 @@ pub enum Sentence {
     Spared,
     /// It is killed at any call, by chance.
     Anywhere,
-    /// It is killed at this occurrence of a call of this kind, if it comes there.
-    At(String, u32),
+    /// It is killed at the first of these that it meets: kinds of calls, and which occurrence.
+    At(BTreeSet<(String, u32)>),
 }
 
 /// The sentence of a run of `role`; a driver belongs to its program.
@@ -39,24 +40,19 @@ pub fn choose(role: &str, seen: &Points, killed: &Points, chance: &mut Chance) -
         let of = kind.split(" | ").next().unwrap_or(kind);
         of == role || of == driver
     };
-    let points = seen.iter().filter(|(kind, _)| is_its(kind)).flat_map(|(kind, times)| {
-        let last = times.keys().copied().max().unwrap_or(1).min(OCCURRENCES);
-        (1..=last).map(move |occurrence| (kind, occurrence))
-    });
-    let points: Vec<(&String, u32)> = points.collect();
-    let is_new_kind = |(kind, _): &&(&String, u32)| !killed.contains_key(*kind);
-    let is_new = |(kind, occurrence): &&(&String, u32)| {
-        !killed.get(*kind).is_some_and(|times| times.contains_key(occurrence))
+    let its = seen.iter().filter(|(kind, _)| is_its(kind));
+    let points = its.flat_map(|(kind, times)| times.keys().map(move |at| (kind.clone(), *at)));
+    let points: Vec<(String, u32)> = points.collect();
+    let is_new_kind = |(kind, _): &&(String, u32)| !killed.contains_key(kind);
+    let is_new = |(kind, occurrence): &&(String, u32)| {
+        !killed.get(kind).is_some_and(|times| times.contains_key(occurrence))
     };
     let new_kinds: Vec<_> = points.iter().filter(is_new_kind).collect();
     let new: Vec<_> = points.iter().filter(is_new).collect();
-    let from = [new_kinds, new, points.iter().collect()].into_iter().find(|some| !some.is_empty());
-    match from.as_deref().and_then(|some| chance.pick(some)) {
-        Some((kind, occurrence)) if !chance.one_in(ANYWHERE) => {
-            Sentence::At((*kind).clone(), *occurrence)
-        }
-        _ => Sentence::Anywhere,
-    }
+    let from = if new_kinds.is_empty() { new } else { new_kinds };
+    let times = (from.len() as u64 / ARMED).max(1);
+    let armed: BTreeSet<_> = from.into_iter().filter(|_| chance.one_in(times)).cloned().collect();
+    if armed.is_empty() { Sentence::Anywhere } else { Sentence::At(armed) }
 }
 
 impl Sentence {
@@ -65,15 +61,15 @@ impl Sentence {
         match self {
             Sentence::Spared => false,
             Sentence::Anywhere => chance.one_in(CALLS),
-            Sentence::At(at, times) => at == kind && *times == occurrence.min(OCCURRENCES),
+            Sentence::At(points) => {
+                points.contains(&(kind.to_owned(), occurrence.min(OCCURRENCES)))
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn points(of: &[(&str, u32)]) -> Points {
@@ -84,16 +80,16 @@ mod tests {
         points
     }
 
-    fn chosen(killed: &Points) -> BTreeSet<(String, u32)> {
-        let seen = points(&[("p | a", 1), ("p driver | b", 7), ("q | c", 1)]);
+    fn armed(killed: &Points) -> BTreeSet<(String, u32)> {
+        let b = "p driver | b";
+        let seen = points(&[("p | a", 1), (b, 1), (b, 2), (b, 3), (b, 4), ("q | c", 1)]);
         let mut chance = Chance::of(1, 0);
         let sentences = (0..500).map(|_| choose("p", &seen, killed, &mut chance));
-        sentences
-            .filter_map(|sentence| match sentence {
-                Sentence::At(kind, occurrence) => Some((kind, occurrence)),
-                Sentence::Spared | Sentence::Anywhere => None,
-            })
-            .collect()
+        let armed = sentences.filter_map(|sentence| match sentence {
+            Sentence::At(points) => Some(points),
+            Sentence::Spared | Sentence::Anywhere => None,
+        });
+        armed.flatten().collect()
     }
 
     #[test]
@@ -101,19 +97,19 @@ mod tests {
         let of_b = |occurrence| ("p driver | b".to_owned(), occurrence);
         let of_a = ("p | a".to_owned(), 1);
         let all = BTreeSet::from([of_a.clone(), of_b(1), of_b(2), of_b(3), of_b(4)]);
-        assert_eq!(chosen(&Points::new()), all);
-        assert_eq!(chosen(&points(&[("p driver | b", 1)])), BTreeSet::from([of_a]));
+        assert_eq!(armed(&Points::new()), all);
+        assert_eq!(armed(&points(&[("p driver | b", 1)])), BTreeSet::from([of_a]));
         let killed = points(&[("p driver | b", 1), ("p driver | b", 4), ("p | a", 1)]);
-        assert_eq!(chosen(&killed), BTreeSet::from([of_b(2), of_b(3)]));
+        assert_eq!(armed(&killed), BTreeSet::from([of_b(2), of_b(3)]));
     }
 
     #[test]
-    fn nothing_known_is_killed_anywhere_or_watched() {
+    fn who_meets_nothing_new_is_killed_anywhere_or_watched() {
         let mut chance = Chance::of(1, 0);
         let none = Points::new();
         let all: Vec<Sentence> = (0..100).map(|_| choose("p", &none, &none, &mut chance)).collect();
         assert!(all.contains(&Sentence::Spared) && all.contains(&Sentence::Anywhere));
-        let late = Sentence::At("a".to_owned(), 4);
+        let late = Sentence::At([("a".to_owned(), 4)].into());
         assert!(late.is_due(("a", 9), &mut chance) && !late.is_due(("a", 3), &mut chance));
         assert!(!late.is_due(("b", 4), &mut chance));
         assert!(!Sentence::Spared.is_due(("a", 4), &mut chance));
