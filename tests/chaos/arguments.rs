@@ -60,6 +60,8 @@ pub enum Word {
     Help,
     /// A run.
     Run(Wish),
+    /// `within WISH…`, by itself: the run, where its mounts are nobody else's.
+    Within(Wish),
     /// `under STATE PROGRAM ARGUMENTS…`, by a wrapper.
     Under(Under),
     /// `trace STATE ROLE PID NUMBER`, by `under`.
@@ -68,11 +70,13 @@ pub enum Word {
 
 /// What the words after the program's name mean.
 pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Word> {
+    let mut is_within = false;
     let mut wish = Wish { lasts: Duration::from_secs(MINUTES * 60), seed: fresh_seed() };
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
             "--help" | "-h" => return Ok(Word::Help),
+            "within" => is_within = true,
             "--minutes" => wish.lasts = minutes(&value()?)?,
             "--seed" => wish.seed = value()?.parse().context("--seed is a number")?,
             "under" => {
@@ -87,7 +91,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Word> {
             other => bail!("{other} is not known; --help says what is"),
         }
     }
-    Ok(Word::Run(wish))
+    Ok(if is_within { Word::Within(wish) } else { Word::Run(wish) })
 }
 
 /// A part of a minute is enough for a look at the thing itself.
@@ -114,7 +118,8 @@ mod tests {
     #[test]
     fn a_run_has_its_minutes_and_its_seed() {
         let wish = Wish { lasts: Duration::from_secs(90), seed: 7 };
-        assert_eq!(parsed("--minutes 1.5 --seed 7").unwrap(), Word::Run(wish));
+        assert_eq!(parsed("--minutes 1.5 --seed 7").unwrap(), Word::Run(wish.clone()));
+        assert_eq!(parsed("within --minutes 1.5 --seed 7").unwrap(), Word::Within(wish));
         assert_eq!(parsed("--help").unwrap(), Word::Help);
         for wrong in ["--minutes", "--minutes -1", "--seed x", "faster"] {
             assert!(parsed(wrong).is_err(), "{wrong}");

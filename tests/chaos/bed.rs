@@ -2,6 +2,7 @@
 //! resources of others in the same group.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -81,6 +82,31 @@ fn others() -> [(&'static str, Value); 2] {
     ]
 }
 
+/// Begins the run again in a mount namespace of its own: its file systems, and the names of its
+/// nodes in /etc/hosts, are nobody else's, and end with it.
+pub fn enter(wish: &Wish) -> Result<()> {
+    let this = std::env::current_exe().context("the running program")?;
+    let minutes = (wish.lasts.as_secs_f64() / 60.0).to_string();
+    let error = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "--"])
+        .arg(this)
+        .args(["within", "--minutes", &minutes, "--seed", &wish.seed.to_string()])
+        .exec();
+    Err(error).context("run unshare")
+}
+
+/// slurmctld of 22.05 asks for the addresses of nodes that are off by their names, and stands
+/// still for eight seconds with its locks when nobody knows them. In a cloud there are names.
+fn know_names(folder: &Path) -> Result<()> {
+    let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    for (name, nodes, ..) in NODESETS {
+        hosts.extend((1..=nodes).map(|number| format!("\n127.0.0.1 {name}-{number:03}")));
+    }
+    let path = folder.join("hosts");
+    fs::write(&path, hosts + "\n")?;
+    bind(&path, Path::new("/etc/hosts"))
+}
+
 /// The disturbed cluster.
 #[derive(Debug)]
 pub struct Bed {
@@ -98,6 +124,7 @@ impl Bed {
     pub fn start(wish: &Wish) -> Result<Bed> {
         let folder = tempfile::Builder::new().prefix("azslurm-killer-").tempdir_in("/tmp")?;
         let killer = Killer::new(folder.path(), wish.seed)?;
+        know_names(folder.path())?;
         let nodesets = NODESETS.map(|(name, nodes, _, lines)| NodesetSpec {
             name: name.to_owned(),
             nodes,

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
             print!("{}", arguments::HELP);
             return ExitCode::SUCCESS;
         }
-        Ok(Word::Run(wish)) => catch_interrupts().and_then(|()| run::run(&wish)),
+        Ok(Word::Run(wish)) => bed::enter(&wish),
+        Ok(Word::Within(wish)) => catch_interrupts().and_then(|()| run::run(&wish)),
         Ok(Word::Under(of)) => killer::under(&of),
         Ok(Word::Trace(of)) => killer::trace(&of),
         Err(error) => Err(error),

@@ -204,7 +204,8 @@ fn end(trouble: Trouble, bed: &Bed, diary: &mut Diary) -> Result<()> {
         Trouble::GraphLags => bed.cluster.emulator().set_graph_lag(Duration::ZERO),
         Trouble::NothingBoots => bed.never_boot(&[]),
         Trouble::ControllerHangs => controller::go_on(bed, diary),
-        Trouble::ControllerEnds | Trouble::ControllerKilled => controller::start(bed, diary),
+        Trouble::ControllerEnds => controller::end_at_last(bed, diary),
+        Trouble::ControllerKilled => controller::start(bed, diary),
         Trouble::DiskFull => ledger::free(bed),
         Trouble::DiskReadOnly => ledger::make_writable(bed),
         Trouble::AzureHangs
