@@ -179,6 +179,9 @@ impl LedgerError {
         let Some(code) = source.sqlite_error_code() else {
             return LedgerError::Sqlite { path, doing, source };
         };
+        if is_of_shm_size(&source) {
+            return LedgerError::Full { path, doing, source };
+        }
         #[expect(clippy::wildcard_enum_match_arm, reason = "SQLite's codes, not ours")]
         match code {
             // "locking protocol" is how WAL reports that it lost too many races for its locks.
@@ -197,5 +200,30 @@ impl LedgerError {
             }
             _ => LedgerError::Sqlite { path, doing, source },
         }
+    }
+}
+
+/// The index of the WAL cannot be made or made larger: SQLite says so where a disk without space
+/// shows first when a ledger is opened.
+fn is_of_shm_size(source: &rusqlite::Error) -> bool {
+    let error = source.sqlite_error();
+    error.is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_without_space_is_told_also_where_only_the_index_of_the_wal_finds_none() {
+        let of = |code| {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            LedgerError::of(Path::new("/l"), "opening it", source)
+        };
+        assert!(matches!(of(ffi::SQLITE_FULL), LedgerError::Full { .. }));
+        assert!(matches!(of(ffi::SQLITE_IOERR_SHMSIZE), LedgerError::Full { .. }));
+        assert!(matches!(of(ffi::SQLITE_IOERR_READ), LedgerError::Sqlite { .. }));
     }
 }
