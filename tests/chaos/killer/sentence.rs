@@ -35,11 +35,10 @@ pub fn choose(role: &str, seen: &Points, killed: &Points, chance: &mut Chance) -
     if chance.one_in(SPARED) {
         return Sentence::Spared;
     }
-    let driver = format!("{} driver", role.split(' ').next().unwrap_or(role));
-    let is_its = |kind: &str| {
-        let of = kind.split(" | ").next().unwrap_or(kind);
-        of == role || of == driver
-    };
+    // A front that dies has no driver. Who has a verb, such as a pass, starts none.
+    let is_for_driver = !role.contains(' ') && chance.one_in(2);
+    let role = if is_for_driver { format!("{role} driver") } else { role.to_owned() };
+    let is_its = |kind: &str| kind.split(" | ").next() == Some(role.as_str());
     let its = seen.iter().filter(|(kind, _)| is_its(kind));
     let points = its.flat_map(|(kind, times)| times.keys().map(move |at| (kind.clone(), *at)));
     let points: Vec<(String, u32)> = points.collect();
@@ -52,7 +51,11 @@ pub fn choose(role: &str, seen: &Points, killed: &Points, chance: &mut Chance) -
     let from = if new_kinds.is_empty() { new } else { new_kinds };
     let times = (from.len() as u64 / ARMED).max(1);
     let armed: BTreeSet<_> = from.into_iter().filter(|_| chance.one_in(times)).cloned().collect();
-    if armed.is_empty() { Sentence::Anywhere } else { Sentence::At(armed) }
+    match armed.is_empty() {
+        true if is_for_driver => Sentence::Spared,
+        true => Sentence::Anywhere,
+        false => Sentence::At(armed),
+    }
 }
 
 impl Sentence {
@@ -82,7 +85,8 @@ mod tests {
 
     fn armed(killed: &Points) -> BTreeSet<(String, u32)> {
         let b = "p driver | b";
-        let seen = points(&[("p | a", 1), (b, 1), (b, 2), (b, 3), (b, 4), ("q | c", 1)]);
+        let seen =
+            points(&[("p | a", 1), ("p | c", 1), (b, 1), (b, 2), (b, 3), (b, 4), ("q | c", 1)]);
         let mut chance = Chance::of(1, 0);
         let sentences = (0..500).map(|_| choose("p", &seen, killed, &mut chance));
         let armed = sentences.filter_map(|sentence| match sentence {
@@ -96,11 +100,14 @@ mod tests {
     fn where_nobody_was_killed_comes_first() {
         let of_b = |occurrence| ("p driver | b".to_owned(), occurrence);
         let of_a = ("p | a".to_owned(), 1);
-        let all = BTreeSet::from([of_a.clone(), of_b(1), of_b(2), of_b(3), of_b(4)]);
-        assert_eq!(armed(&Points::new()), all);
-        assert_eq!(armed(&points(&[("p driver | b", 1)])), BTreeSet::from([of_a]));
+        let c = "p | c".to_owned();
+        let all = [of_a.clone(), (c.clone(), 1), of_b(1), of_b(2), of_b(3), of_b(4)];
+        assert_eq!(armed(&Points::new()), BTreeSet::from(all));
         let killed = points(&[("p driver | b", 1), ("p driver | b", 4), ("p | a", 1)]);
-        assert_eq!(armed(&killed), BTreeSet::from([of_b(2), of_b(3)]));
+        assert_eq!(armed(&killed), BTreeSet::from([(c, 1), of_b(2), of_b(3)]));
+        let mut killed = points(&[("p | c", 1), ("p driver | b", 1), ("p driver | b", 2)]);
+        killed.entry("p driver | b".to_owned()).or_default().extend([(3, 1), (4, 1)]);
+        assert_eq!(armed(&killed), BTreeSet::from([of_a]));
     }
 
     #[test]
