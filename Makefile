@@ -23,7 +23,7 @@ SLURMS ?= system trixie
 STORIES ?=
 
 # How long `make fuzz` runs, all targets together, and which ones; none: all.
-MINUTES ?= 60
+MINUTES ?=
 TARGETS ?=
 
 # The steps of `make test`, in order. The gates that need no build come first.
@@ -95,7 +95,7 @@ test-e2e: root build-tests ## the stories with a real slurmctld, slurmd and the 
 	cargo test $(LOCKED) --workspace --test e2e -- --test-threads=$(CLUSTER_THREADS)
 
 fuzz: ## hostile input with a coverage-guided engine: MINUTES in all (60), TARGETS of tests/fuzz (all)
-	tests/fuzz/long.sh $(MINUTES) $(TARGETS)
+	tests/fuzz/long.sh $(or $(MINUTES),60) $(TARGETS)
 
 test-slurms: root build-tests ## the stories with each Slurm of SLURMS, in roots made from Debian's packages, and a table (root)
 	@tests/slurms.sh "$(SLURMS)" "$(CLUSTER_THREADS)" $(STORIES)
@@ -110,7 +110,7 @@ mutants: ## only the mutations: does the simulation notice each rule of ours tha
 	@SEED=$(or $(SEED),1) THREADS=$(THREADS) tests/sim/prove.sh 0 $(MUTANT_SCHEDULES)
 
 chaos: deps root build ## MINUTES of chaos on a real Slurm and the emulator, then an audit; SEED chooses (root)
-	@$(TARGET_DIR)/debug/azslurm-chaos --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
+	@$(TARGET_DIR)/debug/azslurm-chaos --minutes "$(or $(MINUTES),10)" $(if $(SEED),--seed "$(SEED)")
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
 	@$(TARGET_DIR)/debug/azslurm-demo
