@@ -274,15 +274,25 @@ impl Laws {
 
     /// A pass has ended well while slurmctld answered: what it must know it was told, if not by
     /// this pass then by the next.
-    pub fn passed(&mut self, slurm: &Slurmctld) -> Vec<String> {
+    pub fn passed(&mut self, slurm: &Slurmctld, processes: &[Process]) -> Vec<String> {
+        let runs = |process: u32| processes.get(process as usize - 1).is_some_and(Process::runs);
         let mut nodes: BTreeMap<&String, Vec<&AttemptRow>> = BTreeMap::new();
         for row in self.glance.attempts.values() {
             nodes.entry(&row.node).or_default().push(row);
         }
+        let dead: BTreeSet<&String> =
+            self.drivers.iter().filter(|(process, _)| !runs(**process)).map(|(_, of)| of).collect();
         let mut untold = BTreeMap::new();
         for (node, rows) in nodes {
+            let holder = self.glance.leases.get(node).and_then(|row| row.holder.as_ref());
+            let has_work = rows.iter().any(|row| row.state == "delete-intended");
+            if has_work && holder.is_some_and(|holder| dead.contains(holder)) {
+                let passes = self.untold.get(node).copied().unwrap_or_default() + 1;
+                untold.insert(node.clone(), passes);
+                continue;
+            }
             let Some(seen) = slurm.node(node) else { continue };
-            let is_held = self.glance.leases.get(node).is_some_and(|row| row.holder.is_some());
+            let is_held = holder.is_some_and(|holder| !dead.contains(holder));
             let is_lost = rows.last().is_some_and(|row| row.why.as_deref() == Some("evicted"));
             let flags = seen.flags;
             let is_settled = seen.is_down || flags.drain || flags.power_down || flags.powering_down;
@@ -296,7 +306,10 @@ impl Laws {
         self.untold = untold;
         let long = self.untold.iter().filter(|(_, passes)| **passes >= UNTOLD_PASSES_MAX);
         long.map(|(node, passes)| {
-            format!("{passes} passes have not told slurmctld that {node} has no VM")
+            format!(
+                "{passes} passes have left {node} as it is, which has no VM that slurmctld could \
+                 wait for, or one whose deletion a dead program has left behind"
+            )
         })
         .collect()
     }

@@ -187,7 +187,8 @@ impl World {
     pub fn passed(&mut self) {
         self.glance();
         let is_heard = self.slurm_mood() == SlurmMood::Well;
-        let said = if is_heard { self.laws.passed(&self.slurm) } else { Vec::new() };
+        let said =
+            if is_heard { self.laws.passed(&self.slurm, &self.processes) } else { Vec::new() };
         said.into_iter().for_each(|what| self.broken(what));
         self.laws.look();
     }
