@@ -326,7 +326,7 @@ impl Laws {
             let node = slurm.node(node.as_str())?;
             let is_closed = node.is_down || node.flags.drain;
             let is_persons = node.reason.as_deref().is_some_and(|why| why.contains(ADMIN));
-            (is_closed && is_persons).then(|| node.name)
+            (is_closed && is_persons).then_some(node.name)
         };
         let node = nodes.iter().find_map(is_kept)?;
         Some(format!("{who} says state={verb} of {node}, which a person has closed"))
