@@ -69,9 +69,14 @@ fn line(text: &str) -> Option<Line> {
 
 /// The tries of all jobs.
 pub fn tries(lines: &[Line]) -> Vec<Try> {
-    let mut tries: BTreeMap<(u32, u32), Try> = BTreeMap::new();
+    let mut tries: BTreeMap<(u32, u32, usize), Try> = BTreeMap::new();
+    // A slurmctld that was killed forgets that a job ran, and counts its next try as the same.
+    let mut begins: BTreeMap<(u32, u32), usize> = BTreeMap::new();
     for line in lines {
-        let of = tries.entry((line.job, line.restart)).or_insert_with(|| Try {
+        let count = begins.entry((line.job, line.restart)).or_default();
+        *count += usize::from(line.what == What::Began);
+        let key = (line.job, line.restart, *count);
+        let of = tries.entry(key).or_insert_with(|| Try {
             job: line.job,
             restart: line.restart,
             vm: line.vm.clone(),
@@ -118,6 +123,8 @@ mod tests {
         assert_eq!(tries.len(), 3);
         assert!(tries[0].is_done && tries[0].vms == ["n1-0a", "n2-0a"]);
         assert!(!tries[1].is_done && tries[1].restart == 1);
+        let again = super::lines("began 1 0 n1 n1-0a 1\ndone 1 0 n1 n1-0a 2\nbegan 1 0 n2 n2-0a 3");
+        assert_eq!(super::tries(&again).len(), 2, "slurmctld has forgotten the first");
     }
 
     #[test]
