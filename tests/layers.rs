@@ -73,13 +73,7 @@ const ONE_PLACE: [(&str, &[&str]); 5] = [
     ("azure_mgmt_compute", &["azslurm-azure"]),
     (
         "rusqlite",
-        &[
-            "azslurm-ledger",
-            "azslurm-fuzz",
-            "azslurm-sim",
-            "azslurm-test-cluster",
-            "azslurm-tests",
-        ],
+        &["azslurm-ledger", "azslurm-fuzz", "azslurm-sim", "azslurm-test-cluster", "azslurm-tests"],
     ),
 ];
 

@@ -24,10 +24,12 @@ pub mod laws;
 pub mod libc_seam;
 pub mod place;
 pub mod programs;
+mod quiet;
 pub mod run;
 pub mod script;
 pub mod seen;
 pub mod shrink;
+mod steps;
 pub mod world;
 
 use std::path::Path;

@@ -97,6 +97,10 @@ unsafe fn fill(at: *mut u8, length: usize) -> bool {
     true
 }
 
+/// As libc's.
+///
+/// # Safety
+/// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(
     clock: libc::clockid_t,
@@ -115,6 +119,10 @@ pub unsafe extern "C" fn clock_gettime(
     unsafe { raw(libc::SYS_clock_gettime, [clock as i64, at as i64, 0, 0, 0, 0]) as libc::c_int }
 }
 
+/// As libc's.
+///
+/// # Safety
+/// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(
     at: *mut libc::c_void,
@@ -142,6 +150,9 @@ pub extern "C" fn getpid() -> libc::pid_t {
 
 /// `ring` asks for random numbers by libc's `syscall`. That is variadic; on x86_64 its arguments
 /// are where those of a function with seven are.
+///
+/// # Safety
+/// That of the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syscall(
     number: libc::c_long,

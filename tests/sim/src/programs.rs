@@ -5,6 +5,7 @@ use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub struct Machine {
     /// Config and ledger.
     pub place: Arc<Place>,
     /// What passes have found.
-    pub seen: Arc<Seen>,
+    pub seen: Rc<Seen>,
 }
 
 /// A process: while its code runs, the kernel and SQLite's hooks know that it does.

@@ -253,7 +253,7 @@ impl World {
                 _ => Fate::LostBack,
             };
         }
-        if now < self.weather.slow && draw % 10 == 0 { Fate::Twice } else { Fate::Good }
+        if now < self.weather.slow && draw.is_multiple_of(10) { Fate::Twice } else { Fate::Good }
     }
 
     fn up_to(&mut self, from: u64, more: u64) -> Duration {
