@@ -29,8 +29,8 @@ pub fn front(config: Option<&Path>, nodes: &str, is_dry_run: bool) -> Result<u8,
     Ok(if strangers.is_empty() { exit::DONE } else { exit::FAILED })
 }
 
-/// Commits the deletions of `nodes` and has `start` start the driver. Used by resume-fail too, with its own
-/// name and reason.
+/// Commits the deletions of `nodes` and has `start` start the driver. Used by resume-fail too, with
+/// its own name and reason.
 pub fn hand_over(
     session: &mut Session,
     (program, why): (&'static str, EndReason),

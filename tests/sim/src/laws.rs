@@ -22,7 +22,7 @@ const LOOK_MAX: i64 = 3 * SECOND;
 /// So many passes may find a node without a VM that slurmctld waits for or believes to be up: one
 /// begins before the other's words are heard, and one may be just asking for a VM.
 const UNTOLD_PASSES_MAX: u32 = 3;
-/// A place that has refused so many VMs of one node within [`REFUSALS_WITHIN`] is asked for no more.
+/// A place that has refused so many VMs of one node within [`REFUSALS_WITHIN`] is not asked again.
 const REFUSALS_MAX: usize = 4;
 /// See there.
 const REFUSALS_WITHIN: i64 = 60 * SECOND;

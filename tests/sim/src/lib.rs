@@ -24,6 +24,7 @@ pub mod laws;
 pub mod libc_seam;
 pub mod place;
 pub mod programs;
+pub mod proof;
 mod quiet;
 pub mod run;
 pub mod script;

@@ -72,8 +72,8 @@ fn text(ledger: &Path) -> String {
     let nodeset = |nodes: &Nodes, more: &str| {
         format!(
             "[nodeset.{0}]\nnodes = \"{0}[1-{1}]\"\nsites = [\"west\", \"north\"]\n\
-             spill = \"next-site\"\nsku = \"{2}\"\nimage = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\
-             \nssh_public_key = \"{KEY}\"\n{more}",
+             spill = \"next-site\"\nsku = \"{2}\"\n\
+             image = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\nssh_public_key = \"{KEY}\"\n{more}",
             nodes.name, nodes.count, nodes.sku
         )
     };

@@ -1,5 +1,6 @@
 //! Our programs as processes of the simulation: the functions that the real ones are made of, over
-//! doors to the models. What a real program does around them (arguments, fork, runtime) is not here.
+//! doors to the models. What a real program does around them (arguments, fork, runtime) is not
+//! here.
 
 use std::fs::File;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! One schedule: a script against a cluster, from its beginning to a quiet end, and what was broken.
+//! One schedule: a script against a cluster, from its beginning to a quiet end, and what it broke.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! mutations.toml ─► list.rs ─► tree.rs: a copy of the sources, all mutations built in, all off
-//!                                 └─ built once by cargo ─► hunt.rs: a run for each, one of them on
+//!                                 └─ built once by cargo ─► hunt.rs: a run for each, only it on
 //! ```
 
 mod hunt;

@@ -1,0 +1,178 @@
+//! Many schedules, their sum, and the story of the first that fails: the program azslurm-prove.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::seen::{AttemptCell, NodeCell};
+use crate::{schedule, script_of, shrink};
+use azslurm_core::attempt::AttemptState;
+use azslurm_core::decide::{SlurmView, Standing};
+use clap::Parser;
+
+/// How often it says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// A lease is held or free.
+const LEASES: usize = 2;
+/// So many failing seeds are kept.
+const FAILURES_MAX: usize = 20;
+
+/// Runs azslurm's own logic through simulated clusters with crashes, lies and losses.
+#[derive(Debug, Parser)]
+#[command(name = "azslurm-prove")]
+pub struct Arguments {
+    /// How many schedules
+    #[arg(long, default_value_t = 1000)]
+    schedules: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Threads
+    #[arg(long, default_value_t = 2)]
+    threads: u64,
+    /// Run one seed, and tell its story
+    #[arg(long)]
+    replay: Option<u64>,
+    /// Do not make a failing script shorter before it is told
+    #[arg(long)]
+    whole: bool,
+    /// End with the first that fails, without a story
+    #[arg(long)]
+    first: bool,
+    /// Where ledgers are made: a file system in memory
+    #[arg(long, default_value = "/dev/shm")]
+    folder: PathBuf,
+    /// Write the cells of the decision matrices that were reached
+    #[arg(long)]
+    cells: Option<PathBuf>,
+}
+
+#[derive(Default)]
+struct Sum {
+    failed: Vec<(u64, String)>,
+    attempts: BTreeSet<AttemptCell>,
+    nodes: BTreeSet<NodeCell>,
+    processes: usize,
+}
+
+/// Runs what was asked for; the exit code says whether no law was broken.
+pub fn prove(arguments: &Arguments) -> ExitCode {
+    // A panic is a broken law like any other, and told as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    if let Some(seed) = arguments.replay {
+        return tell(seed, arguments);
+    }
+    let begun = Instant::now();
+    let (done, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let sum = Mutex::new(Sum::default());
+    std::thread::scope(|scope| {
+        for thread in 0..arguments.threads {
+            let (done, is_over, sum, arguments) = (&done, &is_over, &sum, arguments);
+            scope.spawn(move || work(thread, arguments, (done, is_over, sum)));
+        }
+        scope.spawn(|| say(&done, &is_over, (begun, arguments.schedules)));
+    });
+    let sum = sum.into_inner().expect("whoever panics with it ends the run");
+    let (schedules, seconds) = (done.into_inner(), begun.elapsed().as_secs_f64());
+    println!(
+        "{schedules} schedules from seed {} in {seconds:.0} s, {} processes, {} violations; \
+         passes met {} of {} cells of attempts and {} of {} of nodes",
+        arguments.seed,
+        sum.processes,
+        sum.failed.len(),
+        sum.attempts.len(),
+        SlurmView::ALL.len() * LEASES * AttemptState::ALL.len(),
+        sum.nodes.len(),
+        SlurmView::ALL.len() * LEASES * Standing::ALL.len() * 2
+    );
+    if let Some(path) = &arguments.cells {
+        write_cells(path, &sum);
+    }
+    for (seed, what) in &sum.failed {
+        println!("seed {seed}: {what}");
+    }
+    match sum.failed.first() {
+        None => ExitCode::SUCCESS,
+        Some(_) if arguments.first => ExitCode::FAILURE,
+        Some((seed, _)) => tell(*seed, arguments),
+    }
+}
+
+fn work(
+    thread: u64,
+    arguments: &Arguments,
+    (done, is_over, sum): (&AtomicU64, &AtomicBool, &Mutex<Sum>),
+) {
+    let last = arguments.seed + arguments.schedules;
+    let mut seed = arguments.seed + thread;
+    while seed < last && !is_over.load(Ordering::Relaxed) {
+        let outcome = schedule(seed, &script_of(seed), false, &arguments.folder);
+        let mut sum = sum.lock().expect("whoever panics with it ends the run");
+        sum.processes += outcome.processes;
+        sum.attempts.extend(outcome.seen.attempts.into_inner());
+        sum.nodes.extend(outcome.seen.nodes.into_inner());
+        if let Some(what) = outcome.broken.into_iter().next() {
+            eprintln!("seed {seed}: {what}");
+            sum.failed.push((seed, what));
+        }
+        let is_enough = sum.failed.len() >= if arguments.first { 1 } else { FAILURES_MAX };
+        drop(sum);
+        done.fetch_add(1, Ordering::Relaxed);
+        if is_enough {
+            is_over.store(true, Ordering::Relaxed);
+        }
+        seed += arguments.threads;
+    }
+}
+
+fn say(done: &AtomicU64, is_over: &AtomicBool, (begun, of): (Instant, u64)) {
+    let mut said = Instant::now();
+    while done.load(Ordering::Relaxed) < of && !is_over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(50));
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            let count = done.load(Ordering::Relaxed);
+            eprintln!("{count} of {of} schedules after {} s", begun.elapsed().as_secs());
+        }
+    }
+}
+
+/// Tells the story of a seed, as short as it can be made.
+fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
+    let whole = script_of(seed);
+    let first = schedule(seed, &whole, true, &arguments.folder);
+    let is_short = !arguments.whole && !first.broken.is_empty();
+    let steps = match is_short {
+        true => shrink::shrink(seed, &whole, &arguments.folder),
+        false => whole.clone(),
+    };
+    let outcome = schedule(seed, &steps, true, &arguments.folder);
+    println!("\nseed {seed}, {} of its {} steps:", steps.len(), whole.len());
+    for step in &steps {
+        println!("  {:7.1} s  {:?}", step.at as f64 / 1000.0, step.what);
+    }
+    println!("\nwhat happened:");
+    outcome.story.iter().for_each(|line| println!("{line}"));
+    println!("\nbroken:");
+    outcome.broken.iter().for_each(|what| println!("  {what}"));
+    match outcome.broken.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn write_cells(path: &Path, sum: &Sum) {
+    let mut text = String::new();
+    for cell in &sum.attempts {
+        text.push_str(&format!("attempt {cell:?}\n"));
+    }
+    for cell in &sum.nodes {
+        text.push_str(&format!("node {cell:?}\n"));
+    }
+    if let Err(error) = std::fs::write(path, text) {
+        eprintln!("cannot write {}: {error}", path.display());
+    }
+}
