@@ -150,7 +150,9 @@ fn an_announced_eviction_is_told_to_slurmctld_and_acknowledged_and_an_agent_ends
     agent.bench.emulator.evict_after(&agent.vm, std::time::Duration::from_secs(900)).unwrap();
     wait_for("the acknowledgement", || agent.bench.emulator.vms().unwrap().is_empty());
     let told = agent.said();
-    let updates: Vec<&str> = told.lines().filter(|line| !line.contains("show ")).collect();
+    // What it asked with `scontrol show` and with squeue aside.
+    let is_question = |line: &&str| line.contains("show ") || line.starts_with("-h -a ");
+    let updates: Vec<&str> = told.lines().filter(|line| !is_question(line)).collect();
     assert_eq!(updates.len(), 2, "{told}");
     assert_names(
         updates[0],
