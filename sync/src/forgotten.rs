@@ -67,7 +67,9 @@ pub async fn take(session: &mut Session, trust: Trust, is_dry_run: bool) -> Resu
     let mut doomed = Vec::new();
     for life in &found.lives {
         let (action, reason) = judge(session, &known, life).map_err(Stop::failed)?;
-        if reason != ForgottenReason::LedgerKnows {
+        // What is in use is nobody's news.
+        let is_in_use = [ForgottenReason::LedgerKnows, ForgottenReason::HasMembers];
+        if !is_in_use.contains(&reason) {
             taken.lines.push(line(&life.block, action, reason));
         }
         if action == ForgottenAction::Delete {
