@@ -3,21 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use azslurm_test_cluster::Resource;
+use azslurm_test_cluster::{MADE, Resource};
 use serde_json::Value;
 
 use super::ledgers::Ledgers;
 use crate::bed::Bed;
-
-/// What azslurm makes, and what Azure makes for it.
-const MADE: [&str; 6] = [
-    "virtualMachines",
-    "networkInterfaces",
-    "disks",
-    "publicIPAddresses",
-    "availabilitySets",
-    "proximityPlacementGroups",
-];
 
 /// What azslurm makes itself, with its tags.
 const TAGGED: [&str; 3] = ["virtualMachines", "availabilitySets", "proximityPlacementGroups"];

@@ -12,7 +12,7 @@ use crate::emulator::Resource;
 use crate::heads::Head;
 
 /// What azslurm makes, and what Azure makes for it. Networks, groups and images are the operator's.
-const MADE: [&str; 6] = [
+pub const MADE: [&str; 6] = [
     "virtualMachines",
     "networkInterfaces",
     "disks",

@@ -30,6 +30,7 @@ mod spec;
 mod vm;
 
 pub use ask::{JobId, WAIT_POLL};
+pub use audit::MADE;
 pub use cluster::Cluster;
 pub use emulator::{Call, Calls, EmulatorClient, Endpoints, Resource, ResourceEvent};
 pub use gate::Gate;
