@@ -99,7 +99,8 @@ async fn azslurm_reads_jobs_in_every_state() {
         model.wait(2);
         let requeues = model.with(|slurm, _| slurm.jobs()[0].requeues.len());
         assert_eq!(requeues, 1);
-        assert_eq!(states().await[0], JobState::Pending, "it waits for its begin time");
+        model.wait(110);
+        assert_eq!(states().await[0], JobState::Pending, "it waits two minutes to begin again");
         model.with(|slurm, now| slurm.cancel(1, now));
         assert_eq!(states().await, [JobState::Cancelled, JobState::Configuring]);
         model.wait(400);
