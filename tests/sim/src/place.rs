@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use azslurm_arm_emulator::model::config::Config as Azure;
 use azslurm_core::config::{self, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Public and of no use anywhere.
 const KEY: &str =
@@ -90,6 +90,44 @@ fn text(ledger: &Path) -> String {
         nodeset(fast, "interconnect = \"infiniband\"\nblock_nodes = 2\n"),
         nodeset(spot, "priority = \"spot\"\n"),
     )
+}
+
+/// VMs in our resource group that are not ours: another cluster's, by its tags, and somebody's.
+pub const OTHERS: [&str; 2] = ["n1-theirs", "webserver"];
+
+/// Those, for the model.
+pub fn others() -> Value {
+    let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/hpc/providers");
+    let subnet = format!(
+        "/subscriptions/{SUBSCRIPTION}/resourceGroups/net/providers/Microsoft.Network/\
+         virtualNetworks/vnet/subnets/compute"
+    );
+    let [cluster, somebody] = OTHERS.map(|name| {
+        let id = format!("{group}/Microsoft.Compute/virtualMachines/{name}");
+        json!({"id": id, "words": {"vm": name}})
+    });
+    let mut of_cluster = cluster;
+    of_cluster["tags"] = json!({"azslurm-cluster": "sim2", "azslurm-node": "n1",
+        "azslurm-nodeset": "n", "azslurm-attempt": "theirs"});
+    json!({"vms": [of_cluster, somebody], "template": {
+        "location": "westeurope",
+        "properties": {
+            "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
+            "storageProfile": {
+                "imageReference": {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc",
+                    "sku": "2204", "version": "latest"},
+                "osDisk": {"name": "{vm}-os", "createOption": "FromImage",
+                    "deleteOption": "Delete",
+                    "managedDisk": {"storageAccountType": "StandardSSD_LRS"}}},
+            "osProfile": {"computerName": "{vm}", "adminUsername": "azslurm",
+                "linuxConfiguration": {"disablePasswordAuthentication": true,
+                    "ssh": {"publicKeys": [{"path": "/home/azslurm/.ssh/authorized_keys",
+                        "keyData": KEY}]}}},
+            "networkProfile": {"networkApiVersion": "2020-11-01",
+                "networkInterfaceConfigurations": [{"name": "{vm}-nic", "properties": {
+                    "primary": true, "deleteOption": "Delete",
+                    "ipConfigurations": [{"name": "ipconfig1", "properties": {
+                        "primary": true, "subnet": {"id": subnet}}}]}}]}}}})
 }
 
 /// Azure as the cluster finds it.

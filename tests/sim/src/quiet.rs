@@ -88,7 +88,12 @@ impl Stage<'_> {
             }
         }
         let vms = world.azure.history().alive("Microsoft.Compute/virtualMachines");
-        left.extend(vms.map(|name| format!("VM {name} is alive")));
+        let (theirs, ours): (Vec<&str>, Vec<&str>) =
+            vms.partition(|name| world.laws.others.contains(*name));
+        left.extend(ours.into_iter().map(|name| format!("VM {name} is alive")));
+        if theirs.len() < world.laws.others.len() {
+            left.push(format!("of the VMs of others only {theirs:?} are there"));
+        }
         for kind in
             ["Microsoft.Compute/availabilitySets", "Microsoft.Compute/proximityPlacementGroups"]
         {

@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 
 use crate::clients::{Shared, of};
 use crate::laws::Laws;
-use crate::place::{NODESETS, Place, RESUME_TIMEOUT_S, azure};
+use crate::place::{NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, azure, others};
 use crate::programs::Machine;
 use crate::script::{MINUTE, SECOND, Step};
 use crate::seen::Seen;
@@ -71,7 +71,10 @@ fn world_of(seed: u64, place: &Place) -> World {
         ..Settings::default()
     };
     let slurm = Slurmctld::new(settings, BEGAN_MS);
-    let laws = Laws::new(place.ledger.clone());
+    let mut laws = Laws::new(place.ledger.clone());
+    let others = serde_json::from_value(others()).expect("it is a seed of the model");
+    model.seed(&others, BEGAN_MS).expect("there is room for two");
+    laws.others = OTHERS.iter().map(|name| (*name).to_owned()).collect();
     World::new(model, slurm, laws, Chance::new(seed ^ 0x5eed))
 }
 

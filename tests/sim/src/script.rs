@@ -60,7 +60,7 @@ pub enum What {
     ListsFail(i64),
     /// Azure takes a Spot VM.
     Evict(u64),
-    /// A VM is gone, whoever did it.
+    /// A VM is gone, whoever did it: Azure, or an administrator in the portal.
     Vanish(u64),
     /// slurmd of a node dies; its VM stays.
     SlurmdDies(u64),
@@ -68,7 +68,7 @@ pub enum What {
     BadBoots(i64),
     /// The ledger is deleted.
     LoseLedger,
-    /// The ledger is put back as it was when the disturbances began.
+    /// The ledger is put back as it was when the last job was submitted.
     RollBackLedger,
     /// Somebody sets the wall clock.
     StepClock(i64),
@@ -78,8 +78,6 @@ pub enum What {
     Down(u64),
     /// An administrator resumes a node.
     Resume(u64),
-    /// An administrator deletes one of our VMs in the portal.
-    DeleteVm(u64),
 }
 
 /// A number below `below`, which is not 0.
@@ -143,7 +141,7 @@ fn disturbance(chance: &mut Chance) -> What {
             1 => What::Down(pick),
             _ => What::Resume(pick),
         },
-        30 => What::DeleteVm(pick),
+        30 => What::Vanish(pick),
         31 => What::Pass(time / 5),
         _ => What::Cancel(pick),
     }

@@ -59,7 +59,7 @@ impl Stage<'_> {
             What::ListsFail(time) => self.weather(|weather| &mut weather.lists_fail, *time),
             What::BadBoots(time) => self.weather(|weather| &mut weather.bad_boots, *time),
             What::Evict(pick) => self.vm_goes(*pick, true),
-            What::Vanish(pick) | What::DeleteVm(pick) => self.vm_goes(*pick, false),
+            What::Vanish(pick) => self.vm_goes(*pick, false),
             What::SlurmdDies(pick) => self.slurmd_dies(*pick),
             What::LoseLedger => self.lose_ledger(),
             What::RollBackLedger => self.roll_back_ledger(),

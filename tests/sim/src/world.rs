@@ -358,6 +358,9 @@ impl World {
     }
 
     fn boots(&mut self, order: &BootOrder) {
+        if self.laws.others.contains(&order.name) {
+            return;
+        }
         let takes = BOOT_MIN + i64::try_from(below(&mut self.chance, BOOT_MORE)).unwrap_or(0);
         let guest = Guest {
             node: order.computer_name.clone(),

@@ -1,9 +1,14 @@
 //! A few schedules of the simulation, so that every change meets them; `make prove` runs many.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use azslurm_arm_emulator::model::message::{Method, Request};
+use azslurm_sim::laws::Laws;
+use azslurm_sim::place::OTHERS;
 use azslurm_sim::script::{MINUTE, SECOND, Step, What};
 use azslurm_sim::{schedule, script_of};
+use azslurm_slurm_model::{Settings, Slurmctld};
 
 /// A file system in memory: SQLite syncs its file at every commit.
 const FOLDER: &str = "/dev/shm";
@@ -37,4 +42,20 @@ fn what_nobody_mends_is_told() {
     let outcome = schedule(1, &steps, false, Path::new(FOLDER));
     let [broken] = &outcome.broken[..] else { panic!("{:?}", outcome.broken) };
     assert!(broken.contains("job 1 is Running"), "{broken}");
+}
+
+#[test]
+fn whoever_touches_a_vm_of_others_is_told() {
+    let mut laws = Laws::new(PathBuf::from("/nonexistent/ledger.db"));
+    laws.others.insert(OTHERS[0].to_owned());
+    let slurm = Slurmctld::new(Settings::default(), 0);
+    let mut said = |method, vm: &str| {
+        let path = format!("/x/providers/Microsoft.Compute/virtualMachines/{vm}");
+        laws.arrives(("sync#1", &Request::new(method, &path)), &BTreeMap::new(), &slurm)
+    };
+    let theirs = OTHERS[0].to_uppercase();
+    assert_eq!(said(Method::Delete, &theirs).len(), 1);
+    assert_eq!(said(Method::Put, &theirs).len(), 1);
+    assert_eq!(said(Method::Get, &theirs), [""; 0]);
+    assert_eq!(said(Method::Delete, "n1-0t0iwxot"), [""; 0]);
 }
