@@ -72,10 +72,15 @@ impl Session {
     }
 
     /// Of parts that the caller has, such as those of another machine.
-    pub fn of(config: Config, config_path: PathBuf, ledger: Ledger) -> Session {
+    pub fn of(
+        config: impl Into<Arc<Config>>,
+        config_path: PathBuf,
+        ledger: Ledger,
+    ) -> Session {
+        let config = config.into();
         let slurm = Slurm::new(&config.slurm);
         Session {
-            config: Arc::new(config),
+            config,
             config_path,
             ledger,
             slurm,

@@ -21,6 +21,7 @@ pub mod clients;
 pub mod commits;
 pub mod glance;
 pub mod laws;
+pub mod ledgers;
 pub mod libc_seam;
 pub mod place;
 pub mod programs;
@@ -40,9 +41,9 @@ use azslurm_arm_emulator::model::chance::Chance;
 use crate::run::Outcome;
 use crate::script::Step;
 
-/// The script of a seed.
-pub fn script_of(seed: u64) -> Vec<Step> {
-    script::script(&mut Chance::new(seed))
+/// The script of a seed, and of the kinds of disturbances that are wanted most, if any.
+pub fn script_of(seed: u64, focus: &[String]) -> Vec<Step> {
+    script::script(&mut Chance::new(seed), focus)
 }
 
 /// Runs a script on a thread of its own: nothing of another schedule is left there.

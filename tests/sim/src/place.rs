@@ -1,6 +1,7 @@
 //! What every simulated cluster has: the config, the folder of the ledger, and how Azure is set up.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use azslurm_arm_emulator::model::config::Config as Azure;
@@ -12,9 +13,14 @@ const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE5vIGtleSBpbiB0ZXN0cyBpcyBhIHNlY3JldCBrZXk= x";
 /// The emulator's first subscription.
 pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+/// The regions of the two sites.
+pub const REGIONS: [&str; 2] = ["westeurope", "northeurope"];
 /// How long slurmctld waits for a node, in seconds. Shorter than on a real cluster, as are Azure's
 /// durations here: a schedule then has fewer polls and passes, and the same order of things.
 pub const RESUME_TIMEOUT_S: u64 = 420;
+
+/// How long a node idles before slurmctld powers it off, in milliseconds.
+pub const SUSPEND_TIME: i64 = 60_000;
 
 /// The nodesets, each with as many nodes as its jobs can use.
 pub const NODESETS: [Nodes; 3] = [
@@ -47,7 +53,7 @@ pub struct Place {
     /// The ledger.
     pub ledger: PathBuf,
     /// The config, read.
-    pub config: Config,
+    pub config: Arc<Config>,
 }
 
 impl Place {
@@ -57,7 +63,7 @@ impl Place {
         let text = text(&ledger);
         let mut config = config::parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
         config.slurm.resume_timeout = Duration::from_secs(RESUME_TIMEOUT_S);
-        Place { ledger, config }
+        Place { ledger, config: Arc::new(config) }
     }
 }
 
@@ -84,8 +90,8 @@ fn text(ledger: &Path) -> String {
          [cloud]\nname = \"custom\"\nauthority = \"{here}\"\nresource_manager = \"{here}\"\n\
          audience = \"{here}\"\nresource_graph = \"{here}\"\nimds = \"{here}\"\n{}{}{}{}{}",
         ledger.display(),
-        site("west", "westeurope", "hpc", "net"),
-        site("north", "northeurope", "hpc-north", "net-north"),
+        site("west", REGIONS[0], "hpc", "net"),
+        site("north", REGIONS[1], "hpc-north", "net-north"),
         nodeset(plain, ""),
         nodeset(fast, "interconnect = \"infiniband\"\nblock_nodes = 2\n"),
         nodeset(spot, "priority = \"spot\"\n"),
@@ -110,7 +116,7 @@ pub fn others() -> Value {
     of_cluster["tags"] = json!({"azslurm-cluster": "sim2", "azslurm-node": "n1",
         "azslurm-nodeset": "n", "azslurm-attempt": "theirs"});
     json!({"vms": [of_cluster, somebody], "template": {
-        "location": "westeurope",
+        "location": REGIONS[0],
         "properties": {
             "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
             "storageProfile": {

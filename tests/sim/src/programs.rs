@@ -14,7 +14,7 @@ use std::time::Duration;
 use azslurm_azure::Arm;
 use azslurm_core::attempt::EndReason;
 use azslurm_core::hostlist;
-use azslurm_ledger::{Holder, Ledger};
+use azslurm_ledger::Holder;
 use azslurm_program::alive::Alive;
 use azslurm_program::exit::Stop;
 use azslurm_program::{Clients, Session};
@@ -25,6 +25,7 @@ use azslurm_sync::pass::{Options, pass};
 use tokio::time::sleep;
 
 use crate::clients::{Door, Shared, Token, of};
+use crate::ledgers::{Ledgers, Lent};
 use crate::place::Place;
 use crate::seen::Seen;
 use crate::world::Process;
@@ -44,6 +45,8 @@ pub struct Machine {
     pub world: Shared,
     /// Config and ledger.
     pub place: Arc<Place>,
+    /// Connections to the ledger.
+    pub ledgers: Rc<Ledgers>,
     /// What passes have found.
     pub seen: Rc<Seen>,
 }
@@ -103,10 +106,10 @@ impl Machine {
     }
 
     /// A session of a process; 0 for one that only looks.
-    pub fn session(&self, process: u32) -> Result<Session, Stop> {
+    pub fn session(&self, process: u32) -> Result<Lent, Stop> {
         let config = &self.place.config;
-        let ledger = Ledger::open(&self.place.ledger).map_err(Stop::cannot_start)?;
-        let mut session = Session::of(config.clone(), PathBuf::from("azslurm.toml"), ledger);
+        let of = |ledger| Session::of(Arc::clone(config), PathBuf::from("azslurm.toml"), ledger);
+        let mut session = Lent::new(&self.ledgers, of).map_err(Stop::cannot_start)?;
         let door = Arc::new(Door { world: Arc::clone(&self.world), process });
         session.slurm = Slurm::over(door.clone(), &config.slurm);
         session.clients = Clients::made(config, |_credential| {

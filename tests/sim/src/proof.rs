@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Threads
     #[arg(long, default_value_t = 2)]
     threads: u64,
+    /// Half of the disturbances are of these kinds, such as `Evict,LoseLedger` (see script.rs)
+    #[arg(long, value_delimiter = ',')]
+    focus: Vec<String>,
     /// Run one seed, and tell its story
     #[arg(long)]
     replay: Option<u64>,
@@ -109,7 +112,7 @@ fn work(
     let last = arguments.seed + arguments.schedules;
     let mut seed = arguments.seed + thread;
     while seed < last && !is_over.load(Ordering::Relaxed) {
-        let outcome = schedule(seed, &script_of(seed), false, &arguments.folder);
+        let outcome = schedule(seed, &script_of(seed, &arguments.focus), false, &arguments.folder);
         let mut sum = sum.lock().expect("whoever panics with it ends the run");
         sum.processes += outcome.processes;
         sum.attempts.extend(outcome.seen.attempts.into_inner());
@@ -142,7 +145,7 @@ fn say(done: &AtomicU64, is_over: &AtomicBool, (begun, of): (Instant, u64)) {
 
 /// Tells the story of a seed, as short as it can be made.
 fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
-    let whole = script_of(seed);
+    let whole = script_of(seed, &arguments.focus);
     let first = schedule(seed, &whole, true, &arguments.folder);
     let is_short = !arguments.whole && !first.broken.is_empty();
     let steps = match is_short {

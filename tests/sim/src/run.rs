@@ -13,7 +13,8 @@ use tokio::time::sleep_until;
 
 use crate::clients::{Shared, of};
 use crate::laws::Laws;
-use crate::place::{NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, azure, others};
+use crate::ledgers::Ledgers;
+use crate::place::{NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, SUSPEND_TIME, azure, others};
 use crate::programs::Machine;
 use crate::script::{MINUTE, SECOND, Step};
 use crate::seen::Seen;
@@ -23,6 +24,11 @@ use crate::{commits, libc_seam};
 
 /// systemd starts the daemon again after this.
 const DAEMON_BACK: Duration = Duration::from_secs(5);
+
+/// One of so many clusters has no ledger yet when it begins.
+const NEW_CLUSTER_EVERY: u64 = 8;
+/// In one of so many schedules it is noted what passes find: that costs as much as a pass.
+const LOOKED_AT_EVERY: u64 = 8;
 
 /// What an administrator writes as reason.
 pub(crate) const ADMIN: &str = "looking at it";
@@ -68,6 +74,7 @@ fn world_of(seed: u64, place: &Place) -> World {
     let settings = Settings {
         nodes: nodes.collect(),
         resume_timeout_ms: i64::try_from(RESUME_TIMEOUT_S).unwrap_or(0) * SECOND,
+        suspend_time_ms: SUSPEND_TIME,
         ..Settings::default()
     };
     let slurm = Slurmctld::new(settings, BEGAN_MS);
@@ -85,7 +92,12 @@ async fn live(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path
     let world: Shared = Arc::new(Mutex::new(world));
     let judge = Arc::clone(&world);
     commits::begin(Box::new(move |process| of(&judge).may_act(process, "commits")));
-    let machine = Machine { world, place, seen: Rc::new(Seen::default()) };
+    let ledgers = Rc::new(Ledgers::new(&place.ledger));
+    if !seed.is_multiple_of(NEW_CLUSTER_EVERY) {
+        ledgers.lay();
+    }
+    let seen = Rc::new(Seen::new(seed.is_multiple_of(LOOKED_AT_EVERY)));
+    let machine = Machine { world, place, ledgers, seen };
     let mut stage = Stage {
         machine,
         steps,
@@ -138,12 +150,17 @@ impl Stage<'_> {
             let wake = {
                 let world = of(&self.machine.world);
                 let step = self.steps.get(self.next).map(|step| BEGAN_MS + step.at);
-                let at = [world.next_at(), step].into_iter().flatten().min();
+                let end = self.ends.iter().map(|(at, _)| *at).min();
+                let at = [world.next_at(), step, end].into_iter().flatten().min();
                 world.instant(at.unwrap_or(world.now() + MINUTE).min(world.now() + MINUTE))
             };
-            // Whoever acts meanwhile may make something due earlier: looked at once a second.
-            let soon = tokio::time::Instant::now() + Duration::from_secs(1);
-            sleep_until(wake.min(soon)).await;
+            // Whoever acts meanwhile may make something due earlier.
+            let news = Arc::clone(&of(&self.machine.world).news);
+            tokio::select! {
+                biased;
+                () = news.notified() => {}
+                () = sleep_until(wake) => {}
+            }
         }
     }
 

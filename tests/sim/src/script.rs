@@ -9,10 +9,15 @@ use crate::place::NODESETS;
 pub const SECOND: i64 = 1000;
 /// One minute in milliseconds.
 pub const MINUTE: i64 = 60 * SECOND;
-/// Nothing is disturbed after this; jobs come within two thirds of it.
-pub const DISTURBED_MAX: i64 = 15 * MINUTE;
-/// The longest that a job computes.
-const JOB_MAX: i64 = 4 * MINUTE;
+/// The longest time in which something is disturbed, one more than the jobs at most, and than the
+/// troubles. Jobs come within two thirds of the time, and compute for a third of it at most.
+const SHORT: (i64, u64, u64) = (6 * MINUTE, 2, 4);
+/// See there.
+const LONG: (i64, u64, u64) = (15 * MINUTE, 5, 12);
+/// One script of so many is long.
+const LONG_EVERY: u64 = 4;
+/// More than it takes to draw any kind of disturbance.
+const TRIES_MAX: u32 = 10_000;
 
 /// Something that happens, and when, in milliseconds from the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +85,14 @@ pub enum What {
     Resume(u64),
 }
 
+impl What {
+    /// Its kind, as it is named here.
+    pub fn kind(&self) -> String {
+        let text = format!("{self:?}");
+        text.split('(').next().unwrap_or_default().to_owned()
+    }
+}
+
 /// A number below `below`, which is not 0.
 pub fn below(chance: &mut Chance, below: u64) -> u64 {
     chance.bits() % below
@@ -89,26 +102,42 @@ fn between(chance: &mut Chance, from: i64, to: i64) -> i64 {
     from + i64::try_from(below(chance, u64::try_from(to - from + 1).unwrap_or(1))).unwrap_or(0)
 }
 
-/// The script of a seed, in the order of time.
-pub fn script(chance: &mut Chance) -> Vec<Step> {
+/// The script of a seed, in the order of time. Half of the disturbances are of the kinds in
+/// `focus`, if it names some.
+pub fn script(chance: &mut Chance, focus: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
-    let length = between(chance, 3 * MINUTE, DISTURBED_MAX);
-    for _ in 0..=below(chance, 4) {
+    // Most clusters have a few jobs and troubles, some many: what needs many to go wrong is rare.
+    let is_long = below(chance, LONG_EVERY) == 0;
+    let (longest, jobs, troubles) = if is_long { LONG } else { SHORT };
+    let length = between(chance, 2 * MINUTE, longest);
+    for _ in 0..=below(chance, jobs) {
         let at = between(chance, 0, length * 2 / 3);
         let nodeset = below(chance, NODESETS.len() as u64) as usize;
         let most = if NODESETS[nodeset].name == "hb" { 2 } else { NODESETS[nodeset].count };
         let nodes = 1 + below(chance, most as u64) as usize;
-        let what = What::Submit(nodeset, nodes, between(chance, 5 * SECOND, JOB_MAX));
+        let what = What::Submit(nodeset, nodes, between(chance, 5 * SECOND, length / 3));
         steps.push(Step { at, what });
     }
-    // Most schedules have a few disturbances, some many: what needs many to go wrong is rare.
-    let many = if below(chance, 4) == 0 { 12 } else { 5 };
-    for _ in 0..below(chance, many) {
+    let least = u64::from(!focus.is_empty());
+    for _ in 0..least + below(chance, troubles) {
         let at = between(chance, 0, length);
-        steps.push(Step { at, what: disturbance(chance) });
+        let is_free = focus.is_empty() || below(chance, 2) == 0;
+        let what = if is_free { disturbance(chance) } else { focused(chance, focus) };
+        steps.push(Step { at, what });
     }
     steps.sort_by_key(|step| step.at);
     steps
+}
+
+/// A disturbance of one of the kinds.
+fn focused(chance: &mut Chance, focus: &[String]) -> What {
+    for _ in 0..TRIES_MAX {
+        let what = disturbance(chance);
+        if focus.contains(&what.kind()) {
+            return what;
+        }
+    }
+    panic!("no disturbance is called {}", focus.join(" or "))
 }
 
 fn disturbance(chance: &mut Chance) -> What {

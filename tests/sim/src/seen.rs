@@ -23,20 +23,30 @@ pub struct Seen {
     /// Cells of nodes.
     pub nodes: RefCell<BTreeSet<NodeCell>>,
     quiet: Cell<Option<u32>>,
+    is_looking: bool,
 }
 
 impl Seen {
+    /// Nothing yet.
+    pub fn new(is_looking: bool) -> Seen {
+        Seen { is_looking, ..Seen::default() }
+    }
+
     /// What another has found.
     pub fn of(other: &Seen) -> Seen {
         Seen {
             attempts: RefCell::new(other.attempts.take()),
             nodes: RefCell::new(other.nodes.take()),
             quiet: Cell::new(other.quiet.get()),
+            is_looking: other.is_looking,
         }
     }
 
     /// Looks as a pass does that begins now, without being seen.
     pub async fn look(&self, machine: &Machine) {
+        if !self.is_looking {
+            return;
+        }
         let Ok(session) = machine.session(0) else { return };
         let Ok(seen) = observe(&session).await else { return };
         let held = seen.held(&session);

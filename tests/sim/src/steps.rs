@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::clients::of;
 use crate::libc_seam;
-use crate::place::{NODESETS, SUBSCRIPTION};
+use crate::place::{NODESETS, REGIONS, SUBSCRIPTION};
 use crate::run::{ADMIN, Stage};
 use crate::script::{SECOND, What};
 use crate::world::{Process, Weather};
@@ -37,7 +37,7 @@ impl Stage<'_> {
             What::KillAll => self.kill_all(|_| true),
             What::RestartSlurm(keeps, takes_along) => self.restart_slurm(*keeps, *takes_along),
             What::Full(nodeset, one_region, is_late, time) => {
-                let region = if *one_region { "westeurope" } else { "*" };
+                let region = if *one_region { REGIONS[0] } else { "*" };
                 self.fill(*nodeset, (region, *is_late), *time);
             }
             What::NoQuota(nodeset, time) => {
@@ -244,6 +244,7 @@ impl Stage<'_> {
 
     fn lose_ledger(&mut self) {
         of(&self.machine.world).laws.ledger_goes();
+        self.machine.ledgers.lose();
         let ledger = &self.machine.place.ledger;
         for end in ["", "-wal", "-shm"] {
             let mut name = ledger.as_os_str().to_owned();
@@ -295,7 +296,7 @@ fn allowance(nodeset: usize, limit: Option<u64>) -> Allowance {
     };
     Allowance {
         subscription: Some(SUBSCRIPTION.to_owned()),
-        region: "westeurope".to_owned(),
+        region: REGIONS[0].to_owned(),
         name: name.to_owned(),
         limit,
     }

@@ -3,6 +3,7 @@
 //! here, and is judged here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use azslurm_arm_emulator::model::Model;
@@ -11,6 +12,7 @@ use azslurm_arm_emulator::model::message::{
     ArmError, BootOrder, Effect, Method, Request, Response,
 };
 use azslurm_slurm_model::{Call, Output, Slurmctld};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -130,6 +132,8 @@ pub struct World {
     pub is_told: bool,
     /// Everything that is left to chance.
     pub chance: Chance,
+    /// Somebody has done something.
+    pub news: Arc<Notify>,
     began: Instant,
 }
 
@@ -146,6 +150,7 @@ impl World {
             story: Vec::new(),
             is_told: false,
             chance,
+            news: Arc::new(Notify::new()),
             began: Instant::now(),
         }
     }
@@ -191,6 +196,7 @@ impl World {
             if is_heard { self.laws.passed(&self.slurm, &self.processes) } else { Vec::new() };
         said.into_iter().for_each(|what| self.broken(what));
         self.laws.look();
+        self.news.notify_one();
     }
 
     /// A process has ended by itself, and well.
@@ -238,6 +244,7 @@ impl World {
         if let Some(handle) = of.handle.take() {
             handle.abort();
         }
+        self.news.notify_one();
         self.tell(|| format!("{name} is killed before: {what}"));
     }
 
@@ -316,6 +323,7 @@ impl World {
         let said = self.laws.arrives((&name, asked), &self.guests, &self.slurm);
         said.into_iter().for_each(|what| self.broken(what));
         let response = self.azure.apply(asked, now);
+        self.news.notify_one();
         if asked.method != Method::Get {
             self.tell(|| {
                 format!("  Azure: {} {}: {}", asked.method.as_str(), asked.path, response.status)
@@ -333,6 +341,7 @@ impl World {
             said.into_iter().for_each(|what| self.broken(what));
         }
         let output = self.slurm.run(client, words, now);
+        self.news.notify_one();
         if process != 0 && output.status != 0 {
             self.tell(|| format!("  slurmctld says {}: {}", output.status, output.stderr.trim()));
         }

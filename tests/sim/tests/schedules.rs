@@ -19,7 +19,7 @@ const SEEDS: std::ops::Range<u64> = 1..17;
 fn no_schedule_breaks_a_law() {
     let mut broken = Vec::new();
     for seed in SEEDS {
-        let outcome = schedule(seed, &script_of(seed), false, Path::new(FOLDER));
+        let outcome = schedule(seed, &script_of(seed, &[]), false, Path::new(FOLDER));
         broken.extend(outcome.broken.into_iter().map(|what| format!("seed {seed}: {what}")));
     }
     assert_eq!(broken, [""; 0], "azslurm-prove --replay SEED tells the story");
@@ -27,7 +27,7 @@ fn no_schedule_breaks_a_law() {
 
 #[test]
 fn a_seed_tells_the_same_story_again() {
-    let steps = script_of(3);
+    let steps = script_of(3, &[]);
     let story = || schedule(3, &steps, true, Path::new(FOLDER)).story;
     let first = story();
     assert!(first.len() > 100, "{first:#?}");

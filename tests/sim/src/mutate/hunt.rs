@@ -86,6 +86,7 @@ fn once(
         .env("AZSLURM_MUTANT", &mutation.name)
         .args(["--first", "--seed", &seed.to_string()])
         .args(["--schedules", &schedules.to_string(), "--threads", &threads.to_string()])
+        .args(mutation.focus.iter().map(|kind| format!("--focus={kind}")))
         .output();
     let ran = ran.with_context(|| format!("cannot run {}", program.display()))?;
     let said = String::from_utf8_lossy(&ran.stdout);

@@ -34,6 +34,9 @@ pub struct Mutation {
     /// Seeds that are tried first.
     #[serde(default)]
     pub seeds: Vec<u64>,
+    /// Kinds of disturbances that it takes, so that every schedule has some.
+    #[serde(default)]
+    pub focus: Vec<String>,
     /// Why nothing that anybody can observe differs: then it need not be caught.
     pub equivalent: Option<String>,
 }
@@ -98,6 +101,7 @@ mod tests {
             find: find.to_owned(),
             replace: replace.to_owned(),
             seeds: Vec::new(),
+            focus: Vec::new(),
             equivalent: None,
         }
     }
