@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use rusqlite::backup::Progress;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::reader::identity;
@@ -179,6 +180,10 @@ fn prepare(reader: Reader) -> Result<Reader, LedgerError> {
     // A schema that somebody else wrote (a copy in a bug report) runs no function of SQLite's that
     // does more than compute.
     reader.connection.execute_batch("PRAGMA trusted_schema = OFF;").map_err(&failed)?;
+    // Plans do not depend on the values that are bound: else SQLite prepares statements with a
+    // range anew for each value (sqlite.org/queryplanner-ng.html, 4).
+    let stable = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+    reader.connection.set_db_config(stable, true).map_err(&failed)?;
     reader.connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     let schema = schema_of(&reader)?;
     turn_on_wal(&reader)?;

@@ -24,6 +24,9 @@ static ONCE: Once = Once::new();
 /// On this thread, `judge` is asked before every commit of a simulated process.
 pub fn begin(judge: Judge) {
     ONCE.call_once(|| {
+        // SAFETY: SQLite has not begun: no connection was opened yet. Its account of its memory
+        // takes a lock that all threads share.
+        unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0) };
         // SAFETY: `on_open` has the type that SQLite calls it by (sqlite.org/c3ref/auto_extension).
         let code = unsafe { ffi::sqlite3_auto_extension(Some(on_open)) };
         assert_eq!(code, ffi::SQLITE_OK);

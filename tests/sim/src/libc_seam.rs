@@ -2,6 +2,10 @@
 //! number of a process. The programs ask libc for all three; the symbols are defined here, so that
 //! they run unchanged. A thread that is in no simulation gets the kernel's own answer.
 //!
+//! Two more are answered here to be fast: SQLite locks a byte of its file at every turn, which
+//! means nothing within one process of the kernel's (it keeps its own account of its connections
+//! there), and syncs a file in memory.
+//!
 //! Must never: be linked into a shipped program.
 
 #![allow(unsafe_code, reason = "the symbols of libc have C's types, and a system call is one")]
@@ -19,6 +23,8 @@ struct Kernel {
     wall_ms: i64,
     began: Instant,
     pid: i32,
+    /// The monotonic clock stands still: time passes by tokio's clock only.
+    monotonic: libc::timespec,
 }
 
 thread_local! {
@@ -27,7 +33,10 @@ thread_local! {
 
 /// From now on this thread's kernel is a simulated one; needs a tokio runtime with a paused clock.
 pub fn begin(wall_ms: i64) {
-    let kernel = Kernel { wall_ms, began: Instant::now(), pid: 1 };
+    let mut monotonic = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written to a place of this function.
+    unsafe { clock_gettime(libc::CLOCK_MONOTONIC, &raw mut monotonic) };
+    let kernel = Kernel { wall_ms, began: Instant::now(), pid: 1, monotonic };
     KERNEL.with(|cell| cell.set(Some(kernel)));
 }
 
@@ -64,8 +73,12 @@ pub fn set_pid(pid: u32) {
     change(|kernel| kernel.pid = i32::try_from(pid).unwrap_or(i32::MAX));
 }
 
+fn kernel() -> Option<Kernel> {
+    KERNEL.try_with(Cell::get).ok().flatten()
+}
+
 fn wall() -> Option<Duration> {
-    let kernel = KERNEL.try_with(Cell::get).ok().flatten()?;
+    let kernel = kernel()?;
     let since = Duration::from_millis(u64::try_from(kernel.wall_ms).unwrap_or_default());
     Some(since + kernel.began.elapsed())
 }
@@ -115,6 +128,13 @@ pub unsafe extern "C" fn clock_gettime(
         unsafe { at.write(shown) };
         return 0;
     }
+    if clock == libc::CLOCK_MONOTONIC
+        && let Some(kernel) = kernel()
+    {
+        // SAFETY: the caller's, as for libc's.
+        unsafe { at.write(kernel.monotonic) };
+        return 0;
+    }
     // SAFETY: the same call with the same arguments.
     unsafe { raw(libc::SYS_clock_gettime, [clock as i64, at as i64, 0, 0, 0, 0]) as libc::c_int }
 }
@@ -141,11 +161,47 @@ pub unsafe extern "C" fn getrandom(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn getpid() -> libc::pid_t {
-    match KERNEL.try_with(Cell::get).ok().flatten() {
+    match kernel() {
         Some(kernel) => 100_000 + kernel.pid,
         // SAFETY: takes nothing and cannot fail.
         None => unsafe { raw(libc::SYS_getpid, [0; 6]) as libc::pid_t },
     }
+}
+
+/// Locks of a file, by the name that glibc has for programs with large files. It is variadic; on x86_64 its third argument is where that of a function
+/// with three is.
+///
+/// # Safety
+/// That of the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl64(file: libc::c_int, what: libc::c_int, how: i64) -> libc::c_int {
+    if what == libc::F_SETLK && kernel().is_some() {
+        return 0;
+    }
+    // SAFETY: the same call with the same arguments.
+    unsafe {
+        raw(libc::SYS_fcntl, [i64::from(file), i64::from(what), how, 0, 0, 0]) as libc::c_int
+    }
+}
+
+/// As libc's.
+#[unsafe(no_mangle)]
+pub extern "C" fn fsync(file: libc::c_int) -> libc::c_int {
+    synced(libc::SYS_fsync, file)
+}
+
+/// As libc's.
+#[unsafe(no_mangle)]
+pub extern "C" fn fdatasync(file: libc::c_int) -> libc::c_int {
+    synced(libc::SYS_fdatasync, file)
+}
+
+fn synced(number: libc::c_long, file: libc::c_int) -> libc::c_int {
+    if kernel().is_some() {
+        return 0;
+    }
+    // SAFETY: takes a number and looks at no memory.
+    unsafe { raw(number, [i64::from(file), 0, 0, 0, 0, 0]) as libc::c_int }
 }
 
 /// `ring` asks for random numbers by libc's `syscall`. That is variadic; on x86_64 its arguments

@@ -148,6 +148,7 @@ pub fn azure(seed: u64) -> Azure {
         "resource_delete_ms": spread(3, 8),
     });
     let mut config = Azure { seed, ..Azure::default() };
+    config.offers.listed = NODESETS.iter().map(|nodes| nodes.sku.to_owned()).collect();
     config.delays = config.delays.changed(&delays).expect("these are members of the delays");
     config
 }

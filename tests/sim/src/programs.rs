@@ -32,9 +32,11 @@ use crate::world::Process;
 use crate::{commits, libc_seam};
 
 /// Between two passes of the daemon while the cluster is disturbed.
-const PASS_PAUSE: u64 = 25;
+const PASS_PAUSE: u64 = 30;
 /// At most so much longer.
-const PASS_MORE: u64 = 60;
+const PASS_MORE: u64 = 80;
+/// Between the first passes of the quiet time: a node idles, is powered off, and its VM is gone.
+const QUIET_PAUSE: u64 = 100;
 /// The daemon follows what is under way for so long.
 const FOLLOW: Duration = Duration::from_secs(20);
 
@@ -234,7 +236,7 @@ impl Machine {
                         let more = crate::script::below(&mut world.chance, PASS_MORE);
                         PASS_PAUSE + more
                     }
-                    1..=8 => 60,
+                    1..=8 => QUIET_PAUSE,
                     _ => 300,
                 };
                 sleep(Duration::from_secs(pause)).await;

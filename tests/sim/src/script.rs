@@ -9,13 +9,22 @@ use crate::place::NODESETS;
 pub const SECOND: i64 = 1000;
 /// One minute in milliseconds.
 pub const MINUTE: i64 = 60 * SECOND;
-/// The longest time in which something is disturbed, one more than the jobs at most, and than the
-/// troubles. Jobs come within two thirds of the time, and compute for a third of it at most.
-const SHORT: (i64, u64, u64) = (6 * MINUTE, 2, 4);
-/// See there.
-const LONG: (i64, u64, u64) = (15 * MINUTE, 5, 12);
-/// One script of so many is long.
-const LONG_EVERY: u64 = 4;
+/// How much happens in a script. Jobs come within two thirds of the time in which something is
+/// disturbed, and compute for a third of it at most.
+struct Size {
+    shortest: i64,
+    longest: i64,
+    /// So many jobs at most.
+    jobs: u64,
+    /// One more than the troubles at most.
+    troubles: u64,
+}
+
+const SHORT: Size = Size { shortest: MINUTE, longest: 3 * MINUTE, jobs: 2, troubles: 4 };
+const MIDDLING: Size = Size { shortest: 2 * MINUTE, longest: 6 * MINUTE, jobs: 3, troubles: 5 };
+const LONG: Size = Size { shortest: 3 * MINUTE, longest: 15 * MINUTE, jobs: 5, troubles: 12 };
+/// One script of so many is long, and two are middling.
+const LONG_EVERY: u64 = 8;
 /// More than it takes to draw any kind of disturbance.
 const TRIES_MAX: u32 = 10_000;
 
@@ -107,10 +116,13 @@ fn between(chance: &mut Chance, from: i64, to: i64) -> i64 {
 pub fn script(chance: &mut Chance, focus: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
     // Most clusters have a few jobs and troubles, some many: what needs many to go wrong is rare.
-    let is_long = below(chance, LONG_EVERY) == 0;
-    let (longest, jobs, troubles) = if is_long { LONG } else { SHORT };
-    let length = between(chance, 2 * MINUTE, longest);
-    for _ in 0..=below(chance, jobs) {
+    let size = match below(chance, LONG_EVERY) {
+        0 => LONG,
+        1 | 2 => MIDDLING,
+        _ => SHORT,
+    };
+    let length = between(chance, size.shortest, size.longest);
+    for _ in 0..=below(chance, size.jobs) {
         let at = between(chance, 0, length * 2 / 3);
         let nodeset = below(chance, NODESETS.len() as u64) as usize;
         let most = if NODESETS[nodeset].name == "hb" { 2 } else { NODESETS[nodeset].count };
@@ -119,7 +131,7 @@ pub fn script(chance: &mut Chance, focus: &[String]) -> Vec<Step> {
         steps.push(Step { at, what });
     }
     let least = u64::from(!focus.is_empty());
-    for _ in 0..least + below(chance, troubles) {
+    for _ in 0..least + below(chance, size.troubles) {
         let at = between(chance, 0, length);
         let is_free = focus.is_empty() || below(chance, 2) == 0;
         let what = if is_free { disturbance(chance) } else { focused(chance, focus) };

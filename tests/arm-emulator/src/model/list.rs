@@ -189,7 +189,8 @@ impl Model {
 
     /// The sizes of a region, with what is restricted there.
     fn skus_of(&self, region: &str) -> Vec<Value> {
-        let list = catalog::skus_json(region);
+        let listed = &self.offers.listed;
+        let list = catalog::skus_json(region, |sku| listed.is_empty() || listed.contains(sku));
         let mut list = list.get("value").and_then(Value::as_array).cloned().unwrap_or_default();
         for row in &mut list {
             let name = row["name"].as_str().unwrap_or_default().to_owned();
