@@ -72,20 +72,10 @@ impl Session {
     }
 
     /// Of parts that the caller has, such as those of another machine.
-    pub fn of(
-        config: impl Into<Arc<Config>>,
-        config_path: PathBuf,
-        ledger: Ledger,
-    ) -> Session {
+    pub fn of(config: impl Into<Arc<Config>>, config_path: PathBuf, ledger: Ledger) -> Session {
         let config = config.into();
         let slurm = Slurm::new(&config.slurm);
-        Session {
-            config,
-            config_path,
-            ledger,
-            slurm,
-            clients: Clients::default(),
-        }
+        Session { config, config_path, ledger, slurm, clients: Clients::default() }
     }
 
     /// Makes the doors to Azure, unless there are some already. Fronts do without: they must be

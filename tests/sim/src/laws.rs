@@ -371,8 +371,14 @@ impl Laws {
 
     /// VMs whose deletion was decided by a driver, and that it has not sent.
     fn unsent(&self, process: u32, nodes: &BTreeMap<String, i64>) -> Vec<String> {
+        // Another program has taken the node over, with its work.
+        let is_taken = |row: &AttemptRow| {
+            let lease = self.glance.leases.get(&row.node);
+            lease.is_some_and(|lease| lease.generation > row.generation)
+        };
         let is_its = |(vm, row): &(&String, &AttemptRow)| {
             nodes.get(&row.node) == Some(&row.generation)
+                && !is_taken(row)
                 && row.state == "delete-intended"
                 && !self.deletes.contains(&(process, (*vm).clone()))
         };

@@ -179,9 +179,7 @@ pub unsafe extern "C" fn fcntl64(file: libc::c_int, what: libc::c_int, how: i64)
         return 0;
     }
     // SAFETY: the same call with the same arguments.
-    unsafe {
-        raw(libc::SYS_fcntl, [i64::from(file), i64::from(what), how, 0, 0, 0]) as libc::c_int
-    }
+    unsafe { raw(libc::SYS_fcntl, [i64::from(file), i64::from(what), how, 0, 0, 0]) as libc::c_int }
 }
 
 /// As libc's.

@@ -20,7 +20,9 @@ pub const REGIONS: [&str; 2] = ["westeurope", "northeurope"];
 pub const RESUME_TIMEOUT_S: u64 = 420;
 
 /// How long a node idles before slurmctld powers it off, in milliseconds.
-pub const SUSPEND_TIME: i64 = 60_000;
+pub const SUSPEND_TIME: i64 = 30_000;
+/// How long slurmctld gives a node to power off, in milliseconds.
+pub const SUSPEND_TIMEOUT: i64 = 60_000;
 
 /// The nodesets, each with as many nodes as its jobs can use.
 pub const NODESETS: [Nodes; 3] = [
@@ -140,8 +142,8 @@ pub fn others() -> Value {
 pub fn azure(seed: u64) -> Azure {
     let spread = |p50: u64, p90: u64| json!({"p50": p50 * 1000, "p90": p90 * 1000});
     let delays = json!({
-        "vm_create_ms": spread(25, 60),
-        "vm_delete_ms": spread(20, 60),
+        "vm_create_ms": spread(15, 45),
+        "vm_delete_ms": spread(15, 50),
         "vm_force_delete_ms": spread(15, 40),
         "vm_deallocate_ms": spread(20, 40),
         "eviction_ms": spread(30, 90),

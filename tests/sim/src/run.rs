@@ -14,7 +14,9 @@ use tokio::time::sleep_until;
 use crate::clients::{Shared, of};
 use crate::laws::Laws;
 use crate::ledgers::Ledgers;
-use crate::place::{NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, SUSPEND_TIME, azure, others};
+use crate::place::{
+    NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, SUSPEND_TIME, SUSPEND_TIMEOUT, azure, others,
+};
 use crate::programs::Machine;
 use crate::script::{MINUTE, SECOND, Step};
 use crate::seen::Seen;
@@ -75,6 +77,7 @@ fn world_of(seed: u64, place: &Place) -> World {
         nodes: nodes.collect(),
         resume_timeout_ms: i64::try_from(RESUME_TIMEOUT_S).unwrap_or(0) * SECOND,
         suspend_time_ms: SUSPEND_TIME,
+        suspend_timeout_ms: SUSPEND_TIMEOUT,
         ..Settings::default()
     };
     let slurm = Slurmctld::new(settings, BEGAN_MS);
