@@ -38,7 +38,7 @@ use std::path::Path;
 
 use azslurm_arm_emulator::model::chance::Chance;
 
-use crate::run::Outcome;
+use crate::run::{Outcome, Wish};
 use crate::script::Step;
 
 /// The script of a seed, and of the kinds of disturbances that are wanted most, if any.
@@ -47,12 +47,12 @@ pub fn script_of(seed: u64, focus: &[String]) -> Vec<Step> {
 }
 
 /// Runs a script on a thread of its own: nothing of another schedule is left there.
-pub fn schedule(seed: u64, steps: &[Step], is_told: bool, folder: &Path) -> Outcome {
+pub fn schedule(seed: u64, steps: &[Step], wish: Wish, folder: &Path) -> Outcome {
     std::thread::scope(|scope| {
         let play = || {
             let place = tempfile::Builder::new().prefix("azslurm-sim-").tempdir_in(folder);
             let place = place.expect("the folder can be written to");
-            run::run(seed, steps, is_told, place.path())
+            run::run(seed, steps, wish, place.path())
         };
         match scope.spawn(play).join() {
             Ok(outcome) => outcome,

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::run::Wish;
 use crate::seen::{AttemptCell, NodeCell};
 use crate::{schedule, script_of, shrink};
 use azslurm_core::attempt::AttemptState;
@@ -48,10 +49,14 @@ pub struct Arguments {
     /// Where ledgers are made: a file system in memory
     #[arg(long, default_value = "/dev/shm")]
     folder: PathBuf,
-    /// Write the cells of the decision matrices that were reached
+    /// Note the cells of the decision matrices that passes met, and write them to a file; takes
+    /// half as much time again
     #[arg(long)]
     cells: Option<PathBuf>,
 }
+
+/// For a reader.
+const TOLD: Wish = Wish { is_told: true, is_looked_at: false };
 
 #[derive(Default)]
 struct Sum {
@@ -109,10 +114,11 @@ fn work(
     arguments: &Arguments,
     (done, is_over, sum): (&AtomicU64, &AtomicBool, &Mutex<Sum>),
 ) {
+    let wish = Wish { is_told: false, is_looked_at: arguments.cells.is_some() };
     let last = arguments.seed + arguments.schedules;
     let mut seed = arguments.seed + thread;
     while seed < last && !is_over.load(Ordering::Relaxed) {
-        let outcome = schedule(seed, &script_of(seed, &arguments.focus), false, &arguments.folder);
+        let outcome = schedule(seed, &script_of(seed, &arguments.focus), wish, &arguments.folder);
         let mut sum = sum.lock().expect("whoever panics with it ends the run");
         sum.processes += outcome.processes;
         sum.attempts.extend(outcome.seen.attempts.into_inner());
@@ -146,13 +152,13 @@ fn say(done: &AtomicU64, is_over: &AtomicBool, (begun, of): (Instant, u64)) {
 /// Tells the story of a seed, as short as it can be made.
 fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
     let whole = script_of(seed, &arguments.focus);
-    let first = schedule(seed, &whole, true, &arguments.folder);
+    let first = schedule(seed, &whole, TOLD, &arguments.folder);
     let is_short = !arguments.whole && !first.broken.is_empty();
     let steps = match is_short {
         true => shrink::shrink(seed, &whole, &arguments.folder),
         false => whole.clone(),
     };
-    let outcome = schedule(seed, &steps, true, &arguments.folder);
+    let outcome = schedule(seed, &steps, TOLD, &arguments.folder);
     println!("\nseed {seed}, {} of its {} steps:", steps.len(), whole.len());
     for step in &steps {
         println!("  {:7.1} s  {:?}", step.at as f64 / 1000.0, step.what);

@@ -29,8 +29,6 @@ const DAEMON_BACK: Duration = Duration::from_secs(5);
 
 /// One of so many clusters has no ledger yet when it begins.
 const NEW_CLUSTER_EVERY: u64 = 8;
-/// In one of so many schedules it is noted what passes find: that costs as much as a pass.
-const LOOKED_AT_EVERY: u64 = 8;
 
 /// What an administrator writes as reason.
 pub(crate) const ADMIN: &str = "looking at it";
@@ -48,8 +46,17 @@ pub struct Outcome {
     pub processes: usize,
 }
 
+/// What is wanted of a schedule beside its laws; each costs time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// What happens, in words.
+    pub is_told: bool,
+    /// What passes find: the cells of the matrices.
+    pub is_looked_at: bool,
+}
+
 /// Runs a schedule in `folder`, which must be empty.
-pub fn run(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path) -> Outcome {
+pub fn run(seed: u64, steps: &[Step], wish: Wish, folder: &std::path::Path) -> Outcome {
     libc_seam::seed_random(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -59,7 +66,7 @@ pub fn run(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path) -
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async {
         libc_seam::begin(BEGAN_MS);
-        live(seed, steps, is_told, folder).await
+        live(seed, steps, wish, folder).await
     });
     drop(local);
     commits::end();
@@ -88,10 +95,10 @@ fn world_of(seed: u64, place: &Place) -> World {
     World::new(model, slurm, laws, Chance::new(seed ^ 0x5eed))
 }
 
-async fn live(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path) -> Outcome {
+async fn live(seed: u64, steps: &[Step], wish: Wish, folder: &std::path::Path) -> Outcome {
     let place = Arc::new(Place::new(folder));
     let mut world = world_of(seed, &place);
-    world.is_told = is_told;
+    world.is_told = wish.is_told;
     let world: Shared = Arc::new(Mutex::new(world));
     let judge = Arc::clone(&world);
     commits::begin(Box::new(move |process| of(&judge).may_act(process, "commits")));
@@ -99,7 +106,7 @@ async fn live(seed: u64, steps: &[Step], is_told: bool, folder: &std::path::Path
     if !seed.is_multiple_of(NEW_CLUSTER_EVERY) {
         ledgers.lay();
     }
-    let seen = Rc::new(Seen::new(seed.is_multiple_of(LOOKED_AT_EVERY)));
+    let seen = Rc::new(Seen::new(wish.is_looked_at));
     let machine = Machine { world, place, ledgers, seen };
     let mut stage = Stage {
         machine,

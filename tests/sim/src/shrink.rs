@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use crate::run::Wish;
 use crate::schedule;
 use crate::script::Step;
 
 /// The shortest script that was found which still breaks a law.
 pub fn shrink(seed: u64, steps: &[Step], folder: &Path) -> Vec<Step> {
     let mut shortest = steps.to_vec();
-    let fails = |steps: &[Step]| !schedule(seed, steps, false, folder).broken.is_empty();
+    let fails = |steps: &[Step]| !schedule(seed, steps, Wish::default(), folder).broken.is_empty();
     let mut size = shortest.len().div_ceil(2);
     while size > 0 {
         let mut at = 0;
