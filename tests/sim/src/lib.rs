@@ -17,6 +17,7 @@
 //!
 //! Must never: be linked into a shipped program.
 
+pub mod cells;
 pub mod clients;
 pub mod commits;
 pub mod glance;

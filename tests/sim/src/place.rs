@@ -19,6 +19,8 @@ pub const REGIONS: [&str; 2] = ["westeurope", "northeurope"];
 /// durations here: a schedule then has fewer polls and passes, and the same order of things.
 pub const RESUME_TIMEOUT_S: u64 = 420;
 
+/// How long a silent slurmd is waited for, in milliseconds.
+pub const SLURMD_TIMEOUT: i64 = 60_000;
 /// How long a node idles before slurmctld powers it off, in milliseconds.
 pub const SUSPEND_TIME: i64 = 30_000;
 /// How long slurmctld gives a node to power off, in milliseconds.
@@ -30,6 +32,9 @@ pub const NODESETS: [Nodes; 3] = [
     Nodes { name: "hb", sku: "Standard_HB120rs_v3", count: 4 },
     Nodes { name: "s", sku: "Standard_D8s_v5", count: 2 },
 ];
+
+/// A node of the config that slurm.conf does not have (any more).
+pub const STRANGER: &str = "n4";
 
 /// The nodes of a nodeset: `<name>1` and so on.
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +82,12 @@ fn text(ledger: &Path) -> String {
              {net}/providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute\"\n"
         )
     };
-    let nodeset = |nodes: &Nodes, more: &str| {
+    let nodeset = |nodes: &Nodes, (count, more): (usize, &str)| {
         format!(
             "[nodeset.{0}]\nnodes = \"{0}[1-{1}]\"\nsites = [\"west\", \"north\"]\n\
              spill = \"next-site\"\nsku = \"{2}\"\n\
              image = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\nssh_public_key = \"{KEY}\"\n{more}",
-            nodes.name, nodes.count, nodes.sku
+            nodes.name, count, nodes.sku
         )
     };
     let [plain, fast, spot] = &NODESETS;
@@ -94,9 +99,9 @@ fn text(ledger: &Path) -> String {
         ledger.display(),
         site("west", REGIONS[0], "hpc", "net"),
         site("north", REGIONS[1], "hpc-north", "net-north"),
-        nodeset(plain, ""),
-        nodeset(fast, "interconnect = \"infiniband\"\nblock_nodes = 2\n"),
-        nodeset(spot, "priority = \"spot\"\n"),
+        nodeset(plain, (plain.count + 1, "")),
+        nodeset(fast, (fast.count, "interconnect = \"infiniband\"\nblock_nodes = 2\n")),
+        nodeset(spot, (spot.count, "priority = \"spot\"\n")),
     )
 }
 

@@ -31,10 +31,6 @@ use crate::seen::Seen;
 use crate::world::Process;
 use crate::{commits, libc_seam};
 
-/// Between two passes of the daemon while the cluster is disturbed.
-const PASS_PAUSE: u64 = 30;
-/// At most so much longer.
-const PASS_MORE: u64 = 80;
 /// Between the first passes of the quiet time: a node idles, is powered off, and its VM is gone.
 const QUIET_PAUSE: u64 = 100;
 /// The daemon follows what is under way for so long.
@@ -131,11 +127,12 @@ impl Machine {
         }
     }
 
-    /// slurmctld calls ResumeProgram.
-    pub fn resume(&self, nodes: String, file: String) {
+    /// slurmctld calls ResumeProgram, or a person does, who has no file.
+    pub fn resume(&self, nodes: String, file: Option<String>) {
         self.start("resume", |machine, process| async move {
             machine.beginning(process, &format!("begins for {nodes}")).await;
-            let request = ResumeRequest::new(&nodes, Some(&file)).map_err(Stop::cannot_start)?;
+            let request =
+                ResumeRequest::new(&nodes, file.as_deref()).map_err(Stop::cannot_start)?;
             let handed = match machine.session(process) {
                 Ok(mut session) => {
                     let start = |_: &'static str, _: &Path, holder: &Holder, alive: &Alive| {
@@ -233,8 +230,8 @@ impl Machine {
                 let pause = match quiet {
                     0 => {
                         let mut world = of(&machine.world);
-                        let more = crate::script::below(&mut world.chance, PASS_MORE);
-                        PASS_PAUSE + more
+                        let (least, more) = machine.seen.pause();
+                        least + crate::script::below(&mut world.chance, more)
                     }
                     1..=8 => QUIET_PAUSE,
                     _ => 300,

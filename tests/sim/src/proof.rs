@@ -7,17 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cells::{self, AttemptCell, NodeCell};
 use crate::run::Wish;
-use crate::seen::{AttemptCell, NodeCell};
 use crate::{schedule, script_of, shrink};
-use azslurm_core::attempt::AttemptState;
-use azslurm_core::decide::{SlurmView, Standing};
 use clap::Parser;
 
 /// How often it says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// A lease is held or free.
-const LEASES: usize = 2;
 /// So many failing seeds are kept.
 const FAILURES_MAX: usize = 20;
 
@@ -49,8 +45,8 @@ pub struct Arguments {
     /// Where ledgers are made: a file system in memory
     #[arg(long, default_value = "/dev/shm")]
     folder: PathBuf,
-    /// Note the cells of the decision matrices that passes met, and write them to a file; takes
-    /// half as much time again
+    /// Let passes follow each other closely, note which cells of the decision matrices they meet,
+    /// and write to this file which ones they do not meet
     #[arg(long)]
     cells: Option<PathBuf>,
 }
@@ -86,18 +82,13 @@ pub fn prove(arguments: &Arguments) -> ExitCode {
     let sum = sum.into_inner().expect("whoever panics with it ends the run");
     let (schedules, seconds) = (done.into_inner(), begun.elapsed().as_secs_f64());
     println!(
-        "{schedules} schedules from seed {} in {seconds:.0} s, {} processes, {} violations; \
-         passes met {} of {} cells of attempts and {} of {} of nodes",
+        "{schedules} schedules from seed {} in {seconds:.0} s, {} processes, {} violations",
         arguments.seed,
         sum.processes,
         sum.failed.len(),
-        sum.attempts.len(),
-        SlurmView::ALL.len() * LEASES * AttemptState::ALL.len(),
-        sum.nodes.len(),
-        SlurmView::ALL.len() * LEASES * Standing::ALL.len() * 2
     );
     if let Some(path) = &arguments.cells {
-        write_cells(path, &sum);
+        tell_cells(path, &sum);
     }
     for (seed, what) in &sum.failed {
         println!("seed {seed}: {what}");
@@ -173,13 +164,23 @@ fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn write_cells(path: &Path, sum: &Sum) {
+/// What was met of the matrices; what was not goes to a file.
+fn tell_cells(path: &Path, sum: &Sum) {
     let mut text = String::new();
-    for cell in &sum.attempts {
-        text.push_str(&format!("attempt {cell:?}\n"));
-    }
-    for cell in &sum.nodes {
-        text.push_str(&format!("node {cell:?}\n"));
+    for (of, sum) in
+        [("attempts", cells::attempts(&sum.attempts)), ("nodes", cells::nodes(&sum.nodes))]
+    {
+        let cannot: usize = sum.cannot.values().sum();
+        println!(
+            "matrix of {of}: {} of {} answers given; {} of {} cells met, {cannot} cannot be",
+            sum.given, sum.answers, sum.met, sum.cells
+        );
+        for (why, count) in &sum.cannot {
+            text.push_str(&format!("{of}: {count} cells cannot be met: {why}\n"));
+        }
+        for missing in &sum.missing {
+            text.push_str(&format!("{of}: {missing} was not met\n"));
+        }
     }
     if let Err(error) = std::fs::write(path, text) {
         eprintln!("cannot write {}: {error}", path.display());

@@ -1,9 +1,10 @@
 //! The end of a schedule: nothing disturbs any more, and everything must agree again.
 
+use azslurm_core::attempt::EndReason;
 use azslurm_slurm_model::{Exit, JobState};
 
 use crate::clients::of;
-use crate::place::NODESETS;
+use crate::place::{NODESETS, STRANGER};
 use crate::run::{ADMIN, Stage};
 use crate::script::SECOND;
 
@@ -44,6 +45,7 @@ impl Stage<'_> {
             taken.into_iter().for_each(|what| world.broken(what));
             return true;
         }
+        self.power_off_stranger();
         if passes >= QUIET_PASSES_MAX {
             let mut world = of(&self.machine.world);
             world.broken(format!("after {passes} quiet passes: {}", left.join("; ")));
@@ -68,6 +70,20 @@ impl Stage<'_> {
             nodes.filter(is_kept).collect::<Vec<_>>()
         };
         kept.iter().for_each(|node| self.says(node, "resume"));
+    }
+
+    /// Who has powered on by hand powers off by hand, until neither Azure nor the ledger has the VM.
+    fn power_off_stranger(&self) {
+        let is_there = {
+            let mut world = of(&self.machine.world);
+            let is_its = |vm: &str| vm.split('-').next() == Some(STRANGER);
+            let unfinished = world.laws.unfinished().iter().any(|(vm, _)| is_its(vm));
+            let mut vms = world.azure.history().alive("Microsoft.Compute/virtualMachines");
+            unfinished || vms.any(is_its)
+        };
+        if is_there {
+            self.machine.suspend(STRANGER.to_owned(), EndReason::Suspended);
+        }
     }
 
     /// What does not agree yet, in words.

@@ -15,7 +15,8 @@ use crate::clients::{Shared, of};
 use crate::laws::Laws;
 use crate::ledgers::Ledgers;
 use crate::place::{
-    NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, SUSPEND_TIME, SUSPEND_TIMEOUT, azure, others,
+    NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, SLURMD_TIMEOUT, SUSPEND_TIME, SUSPEND_TIMEOUT,
+    azure, others,
 };
 use crate::programs::Machine;
 use crate::script::{MINUTE, SECOND, Step};
@@ -29,6 +30,10 @@ const DAEMON_BACK: Duration = Duration::from_secs(5);
 
 /// One of so many clusters has no ledger yet when it begins.
 const NEW_CLUSTER_EVERY: u64 = 8;
+
+/// One of so many clusters lets its nodes idle for long: longer than a silent node is waited for.
+const PATIENT_EVERY: u64 = 16;
+const PATIENT_TIME: i64 = 15 * MINUTE;
 
 /// What an administrator writes as reason.
 pub(crate) const ADMIN: &str = "looking at it";
@@ -80,11 +85,13 @@ fn world_of(seed: u64, place: &Place) -> World {
     let nodes = NODESETS
         .iter()
         .flat_map(|nodes| nodes.names().map(|name| NodeSpec::new(&name, nodes.name)));
+    let is_patient = seed % PATIENT_EVERY == PATIENT_EVERY - 1;
     let settings = Settings {
         nodes: nodes.collect(),
         resume_timeout_ms: i64::try_from(RESUME_TIMEOUT_S).unwrap_or(0) * SECOND,
-        suspend_time_ms: SUSPEND_TIME,
+        suspend_time_ms: if is_patient { PATIENT_TIME } else { SUSPEND_TIME },
         suspend_timeout_ms: SUSPEND_TIMEOUT,
+        slurmd_timeout_ms: SLURMD_TIMEOUT,
         ..Settings::default()
     };
     let slurm = Slurmctld::new(settings, BEGAN_MS);
@@ -192,7 +199,9 @@ impl Stage<'_> {
         for call in calls {
             of(&self.machine.world).tell(|| format!("slurmctld calls {call:?}"));
             match call {
-                Call::Resume { nodes, resume_file } => self.machine.resume(nodes, resume_file),
+                Call::Resume { nodes, resume_file } => {
+                    self.machine.resume(nodes, Some(resume_file))
+                }
                 Call::Suspend { nodes } => self.machine.suspend(nodes, EndReason::Suspended),
                 Call::ResumeFail { nodes } => self.machine.suspend(nodes, EndReason::ResumeTimeout),
             }

@@ -86,6 +86,9 @@ pub enum What {
     RollBackLedger,
     /// Somebody sets the wall clock.
     StepClock(i64),
+    /// A person runs `azslurm-resume` for a node that slurm.conf does not have, and in the quiet
+    /// time `azslurm-suspend`.
+    ByHand,
     /// An administrator drains a node.
     Drain(u64),
     /// An administrator sets a node down.
@@ -157,7 +160,7 @@ fn disturbance(chance: &mut Chance) -> What {
     let time = between(chance, 20 * SECOND, 5 * MINUTE);
     let nodeset = below(chance, NODESETS.len() as u64) as usize;
     let (one, other) = (pick & 1 == 0, pick & 2 == 0);
-    match below(chance, 33) {
+    match below(chance, 37) {
         0..=6 => What::Kill(pick, below(chance, 14) as u32),
         7 => What::KillAll,
         8 => What::RestartSlurm(pick & 12 != 0, one),
@@ -177,12 +180,13 @@ fn disturbance(chance: &mut Chance) -> What {
         26 => What::LoseLedger,
         27 => What::RollBackLedger,
         28 => What::StepClock(if one { time } else { -time }),
-        29 => match below(chance, 3) {
+        29 | 33..=35 => match below(chance, 3) {
             0 => What::Drain(pick),
             1 => What::Down(pick),
             _ => What::Resume(pick),
         },
         30 => What::Vanish(pick),
+        36 => What::ByHand,
         31 => What::Pass(time / 5),
         _ => What::Cancel(pick),
     }

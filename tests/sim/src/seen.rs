@@ -4,16 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use azslurm_core::attempt::AttemptState;
-use azslurm_core::decide::{LeaseView, SlurmView, Standing};
 use azslurm_sync::observe::observe;
 
+use crate::cells::{AttemptCell, NodeCell};
 use crate::programs::Machine;
 
-/// A cell of the matrix of attempts.
-pub type AttemptCell = (SlurmView, LeaseView, AttemptState);
-/// A cell of the matrix of nodes.
-pub type NodeCell = (SlurmView, LeaseView, Standing, bool);
+const PAUSE: (u64, u64) = (30, 80);
+const PAUSE_OF_LOOK: (u64, u64) = (1, 12);
 
 /// What was found. Of one thread, and shared by its processes.
 #[derive(Debug, Default)]
@@ -58,6 +55,12 @@ impl Seen {
                 self.attempts.borrow_mut().insert((slurm, lease, attempt.state));
             }
         }
+    }
+
+    /// Between two passes of the daemon while the cluster is disturbed: seconds at least, and how
+    /// much longer at most. Where cells are looked for, passes meet what lasts for seconds.
+    pub fn pause(&self) -> (u64, u64) {
+        if self.is_looking { PAUSE_OF_LOOK } else { PAUSE }
     }
 
     /// The quiet time begins.

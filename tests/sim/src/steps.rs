@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::clients::of;
 use crate::libc_seam;
-use crate::place::{NODESETS, REGIONS, SUBSCRIPTION};
+use crate::place::{NODESETS, REGIONS, STRANGER, SUBSCRIPTION};
 use crate::run::{ADMIN, Stage};
 use crate::script::{SECOND, What};
 use crate::world::{Process, Weather};
@@ -64,6 +64,7 @@ impl Stage<'_> {
             What::LoseLedger => self.lose_ledger(),
             What::RollBackLedger => self.roll_back_ledger(),
             What::StepClock(by) => libc_seam::step_clock(*by),
+            What::ByHand => self.machine.resume(STRANGER.to_owned(), None),
             What::Drain(pick) => self.admin(*pick, "drain"),
             What::Down(pick) => self.admin(*pick, "down"),
             What::Resume(pick) => self.admin(*pick, "resume"),
