@@ -35,6 +35,10 @@ const NEW_CLUSTER_EVERY: u64 = 8;
 const PATIENT_EVERY: u64 = 16;
 const PATIENT_TIME: i64 = 15 * MINUTE;
 
+/// One of so many has a ResumeRate of so many nodes a minute.
+const SLOW_EVERY: u64 = 16;
+const SLOW_RATE: u32 = 2;
+
 /// What an administrator writes as reason.
 pub(crate) const ADMIN: &str = "looking at it";
 
@@ -86,11 +90,13 @@ fn world_of(seed: u64, place: &Place) -> World {
         .iter()
         .flat_map(|nodes| nodes.names().map(|name| NodeSpec::new(&name, nodes.name)));
     let is_patient = seed % PATIENT_EVERY == PATIENT_EVERY - 1;
+    let is_slow = seed % SLOW_EVERY == SLOW_EVERY / 2;
     let settings = Settings {
         nodes: nodes.collect(),
         resume_timeout_ms: i64::try_from(RESUME_TIMEOUT_S).unwrap_or(0) * SECOND,
         suspend_time_ms: if is_patient { PATIENT_TIME } else { SUSPEND_TIME },
         suspend_timeout_ms: SUSPEND_TIMEOUT,
+        resume_rate_per_min: if is_slow { SLOW_RATE } else { 0 },
         slurmd_timeout_ms: SLURMD_TIMEOUT,
         ..Settings::default()
     };
