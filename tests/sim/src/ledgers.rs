@@ -16,6 +16,8 @@ use azslurm_core::facts::{Ground, SkuFacts};
 use azslurm_ledger::{Ledger, LedgerError};
 use azslurm_program::Session;
 use azslurm_program::facts::keep_skus;
+use rusqlite::Connection;
+use tempfile::TempDir;
 
 use crate::place::{NODESETS, REGIONS, SUBSCRIPTION};
 use crate::world::BEGAN_MS;
@@ -45,6 +47,91 @@ fn knows_sizes(mut ledger: Ledger) -> Result<(), LedgerError> {
     })
 }
 
+/// A folder in which one schedule after the other has its ledger. A ledger that was not lost is
+/// emptied for the next, so that its connections stay of use.
+#[derive(Debug)]
+pub struct Yard {
+    folder: TempDir,
+    idle: Vec<Ledger>,
+    /// Empties the ledger; it knows the facts that are to stay. `None`: there is no ledger to keep.
+    broom: Option<Connection>,
+}
+
+impl Yard {
+    /// Within a folder.
+    pub fn new(within: &Path) -> Yard {
+        let folder = tempfile::Builder::new().prefix("azslurm-sim-").tempdir_in(within);
+        let folder = folder.expect("the folder can be written to");
+        Yard { folder, idle: Vec::new(), broom: None }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The connections of a schedule that begins: to an empty ledger, as if somebody had looked at
+    /// the cluster before it is used, or to none, which is made by whoever is first.
+    pub fn begin(&mut self, ledger: &Path, is_new: bool) -> Ledgers {
+        let (idle, broom) = (std::mem::take(&mut self.idle), self.broom.take());
+        let swept = broom.filter(|broom| !is_new && sweep(broom).is_ok());
+        let is_kept = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            swept.is_some() && name.starts_with(b"ledger.db")
+        };
+        let all = std::fs::read_dir(self.folder.path()).expect("the folder is there");
+        for old in all.flatten().map(|entry| entry.path()).filter(|path| !is_kept(path)) {
+            let _gone = match old.is_dir() {
+                true => std::fs::remove_dir_all(old),
+                false => std::fs::remove_file(old),
+            };
+        }
+        let idle = if swept.is_some() { idle } else { Vec::new() };
+        self.broom = swept.or_else(|| (!is_new).then(|| lay(ledger)));
+        let (idle, lost) = (RefCell::new(idle), Cell::new(0));
+        Ledgers { path: ledger.to_owned(), idle, lost }
+    }
+
+    /// The schedule is over.
+    pub fn end(&mut self, ledgers: Ledgers) {
+        self.idle = ledgers.idle.into_inner();
+        if ledgers.lost.get() > 0 {
+            (self.idle, self.broom) = (Vec::new(), None);
+        }
+    }
+}
+
+/// An empty ledger, and who empties it again.
+fn lay(path: &Path) -> Connection {
+    let empty = EMPTY.get_or_init(|| {
+        let ledger = Ledger::open(path).expect("the folder is new and can be written to");
+        knows_sizes(ledger).expect("nobody else writes it");
+        let bytes = std::fs::read(path).expect("it has just been closed");
+        std::fs::remove_file(path).expect("nobody has it open");
+        bytes
+    });
+    std::fs::write(path, empty).expect("the folder can be written to");
+    let broom = Connection::open(path).expect("it is an empty ledger");
+    broom
+        .execute_batch("PRAGMA foreign_keys = OFF; CREATE TEMP TABLE sizes AS SELECT * FROM facts")
+        .expect("it is an empty ledger");
+    broom
+}
+
+/// Empties a ledger, but for the sizes.
+fn sweep(broom: &Connection) -> rusqlite::Result<()> {
+    let tables: Vec<String> = broom
+        .prepare_cached("SELECT name FROM main.sqlite_schema WHERE type = 'table'")?
+        .query_map((), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    broom.execute_batch("BEGIN IMMEDIATE")?;
+    for table in tables {
+        broom.prepare_cached(&format!("DELETE FROM main.{table}"))?.execute(())?;
+    }
+    broom.prepare_cached("INSERT INTO main.facts SELECT * FROM temp.sizes")?.execute(())?;
+    broom.execute_batch("COMMIT")
+}
+
 /// The connections to one ledger that nobody uses at the moment.
 #[derive(Debug)]
 pub struct Ledgers {
@@ -55,23 +142,6 @@ pub struct Ledgers {
 }
 
 impl Ledgers {
-    /// None yet.
-    pub fn new(path: &Path) -> Ledgers {
-        Ledgers { path: path.to_owned(), idle: RefCell::default(), lost: Cell::new(0) }
-    }
-
-    /// An empty ledger is there, as if somebody had looked at the cluster before it is used.
-    pub fn lay(&self) {
-        let empty = EMPTY.get_or_init(|| {
-            let ledger = Ledger::open(&self.path).expect("the folder is new and can be written to");
-            knows_sizes(ledger).expect("nobody else writes it");
-            let bytes = std::fs::read(&self.path).expect("it has just been closed");
-            std::fs::remove_file(&self.path).expect("nobody has it open");
-            bytes
-        });
-        std::fs::write(&self.path, empty).expect("the folder can be written to");
-    }
-
     fn take(&self) -> Result<Ledger, LedgerError> {
         let idle = self.idle.borrow_mut().pop();
         idle.map_or_else(|| Ledger::open(&self.path), Ok)

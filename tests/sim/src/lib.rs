@@ -35,10 +35,9 @@ pub mod shrink;
 mod steps;
 pub mod world;
 
-use std::path::Path;
-
 use azslurm_arm_emulator::model::chance::Chance;
 
+use crate::ledgers::Yard;
 use crate::run::{Outcome, Wish};
 use crate::script::Step;
 
@@ -48,21 +47,14 @@ pub fn script_of(seed: u64, focus: &[String]) -> Vec<Step> {
 }
 
 /// Runs a script on a thread of its own: nothing of another schedule is left there.
-pub fn schedule(seed: u64, steps: &[Step], wish: Wish, folder: &Path) -> Outcome {
-    std::thread::scope(|scope| {
-        let play = || {
-            let place = tempfile::Builder::new().prefix("azslurm-sim-").tempdir_in(folder);
-            let place = place.expect("the folder can be written to");
-            run::run(seed, steps, wish, place.path())
-        };
-        match scope.spawn(play).join() {
-            Ok(outcome) => outcome,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
-                let broken = vec![format!("a panic: {}", text.unwrap_or_default())];
-                Outcome { broken, ..Outcome::default() }
-            }
+pub fn schedule(seed: u64, steps: &[Step], wish: Wish, yard: &mut Yard) -> Outcome {
+    std::thread::scope(|scope| match scope.spawn(|| run::run(seed, steps, wish, yard)).join() {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+            let broken = vec![format!("a panic: {}", text.unwrap_or_default())];
+            Outcome { broken, ..Outcome::default() }
         }
     })
 }

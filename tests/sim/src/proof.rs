@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cells::{self, AttemptCell, NodeCell};
+use crate::ledgers::Yard;
 use crate::run::Wish;
 use crate::{schedule, script_of, shrink};
 use clap::Parser;
@@ -50,9 +51,6 @@ pub struct Arguments {
     #[arg(long)]
     cells: Option<PathBuf>,
 }
-
-/// For a reader.
-const TOLD: Wish = Wish { is_told: true, is_looked_at: false };
 
 #[derive(Default)]
 struct Sum {
@@ -107,9 +105,10 @@ fn work(
 ) {
     let wish = Wish { is_told: false, is_looked_at: arguments.cells.is_some() };
     let last = arguments.seed + arguments.schedules;
+    let mut yard = Yard::new(&arguments.folder);
     let mut seed = arguments.seed + thread;
     while seed < last && !is_over.load(Ordering::Relaxed) {
-        let outcome = schedule(seed, &script_of(seed, &arguments.focus), wish, &arguments.folder);
+        let outcome = schedule(seed, &script_of(seed, &arguments.focus), wish, &mut yard);
         let mut sum = sum.lock().expect("whoever panics with it ends the run");
         sum.processes += outcome.processes;
         sum.attempts.extend(outcome.seen.attempts.into_inner());
@@ -142,14 +141,16 @@ fn say(done: &AtomicU64, is_over: &AtomicBool, (begun, of): (Instant, u64)) {
 
 /// Tells the story of a seed, as short as it can be made.
 fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
+    let mut yard = Yard::new(&arguments.folder);
+    let told = Wish { is_told: true, is_looked_at: arguments.cells.is_some() };
     let whole = script_of(seed, &arguments.focus);
-    let first = schedule(seed, &whole, TOLD, &arguments.folder);
+    let first = schedule(seed, &whole, told, &mut yard);
     let is_short = !arguments.whole && !first.broken.is_empty();
     let steps = match is_short {
-        true => shrink::shrink(seed, &whole, &arguments.folder),
+        true => shrink::shrink(seed, &whole, told, &mut yard),
         false => whole.clone(),
     };
-    let outcome = schedule(seed, &steps, TOLD, &arguments.folder);
+    let outcome = schedule(seed, &steps, told, &mut yard);
     println!("\nseed {seed}, {} of its {} steps:", steps.len(), whole.len());
     for step in &steps {
         println!("  {:7.1} s  {:?}", step.at as f64 / 1000.0, step.what);

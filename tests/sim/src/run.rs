@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 
 use crate::clients::{Shared, of};
 use crate::laws::Laws;
-use crate::ledgers::Ledgers;
+use crate::ledgers::{Ledgers, Yard};
 use crate::place::{
     NODESETS, OTHERS, Place, RESUME_TIMEOUT_S, SLURMD_TIMEOUT, SUSPEND_TIME, SUSPEND_TIMEOUT,
     azure, others,
@@ -29,7 +29,7 @@ use crate::{commits, libc_seam};
 const DAEMON_BACK: Duration = Duration::from_secs(5);
 
 /// One of so many clusters has no ledger yet when it begins.
-const NEW_CLUSTER_EVERY: u64 = 8;
+const NEW_CLUSTER_EVERY: u64 = 32;
 
 /// One of so many clusters lets its nodes idle for long: longer than a silent node is waited for.
 const PATIENT_EVERY: u64 = 16;
@@ -64,8 +64,8 @@ pub struct Wish {
     pub is_looked_at: bool,
 }
 
-/// Runs a schedule in `folder`, which must be empty.
-pub fn run(seed: u64, steps: &[Step], wish: Wish, folder: &std::path::Path) -> Outcome {
+/// Runs a schedule.
+pub fn run(seed: u64, steps: &[Step], wish: Wish, yard: &mut Yard) -> Outcome {
     libc_seam::seed_random(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -73,13 +73,20 @@ pub fn run(seed: u64, steps: &[Step], wish: Wish, folder: &std::path::Path) -> O
         .build()
         .expect("a runtime needs no more than memory");
     let local = LocalSet::new();
+    let place = Arc::new(Place::new(yard.path()));
+    let ledgers = yard.begin(&place.ledger, seed.is_multiple_of(NEW_CLUSTER_EVERY));
+    let ledgers = Rc::new(ledgers);
     let outcome = local.block_on(&runtime, async {
         libc_seam::begin(BEGAN_MS);
-        live(seed, steps, wish, folder).await
+        live((seed, steps), wish, (place, Rc::clone(&ledgers))).await
     });
+    // Every process gives its connection back.
     drop(local);
     commits::end();
     libc_seam::end();
+    if let Some(ledgers) = Rc::into_inner(ledgers) {
+        yard.end(ledgers);
+    }
     outcome
 }
 
@@ -108,17 +115,16 @@ fn world_of(seed: u64, place: &Place) -> World {
     World::new(model, slurm, laws, Chance::new(seed ^ 0x5eed))
 }
 
-async fn live(seed: u64, steps: &[Step], wish: Wish, folder: &std::path::Path) -> Outcome {
-    let place = Arc::new(Place::new(folder));
+async fn live(
+    (seed, steps): (u64, &[Step]),
+    wish: Wish,
+    (place, ledgers): (Arc<Place>, Rc<Ledgers>),
+) -> Outcome {
     let mut world = world_of(seed, &place);
     world.is_told = wish.is_told;
     let world: Shared = Arc::new(Mutex::new(world));
     let judge = Arc::clone(&world);
     commits::begin(Box::new(move |process| of(&judge).may_act(process, "commits")));
-    let ledgers = Rc::new(Ledgers::new(&place.ledger));
-    if !seed.is_multiple_of(NEW_CLUSTER_EVERY) {
-        ledgers.lay();
-    }
     let seen = Rc::new(Seen::new(wish.is_looked_at));
     let machine = Machine { world, place, ledgers, seen };
     let mut stage = Stage {

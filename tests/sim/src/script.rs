@@ -20,11 +20,11 @@ struct Size {
     troubles: u64,
 }
 
-const SHORT: Size = Size { shortest: MINUTE, longest: 3 * MINUTE, jobs: 2, troubles: 4 };
-const MIDDLING: Size = Size { shortest: 2 * MINUTE, longest: 6 * MINUTE, jobs: 3, troubles: 5 };
+const SHORT: Size = Size { shortest: MINUTE, longest: 2 * MINUTE, jobs: 1, troubles: 3 };
+const MIDDLING: Size = Size { shortest: 2 * MINUTE, longest: 5 * MINUTE, jobs: 3, troubles: 5 };
 const LONG: Size = Size { shortest: 3 * MINUTE, longest: 15 * MINUTE, jobs: 5, troubles: 12 };
-/// One script of so many is long, and two are middling.
-const LONG_EVERY: u64 = 8;
+/// One script of so many is long, and seven are middling.
+const LONG_EVERY: u64 = 32;
 /// More than it takes to draw any kind of disturbance.
 const TRIES_MAX: u32 = 10_000;
 
@@ -121,7 +121,7 @@ pub fn script(chance: &mut Chance, focus: &[String]) -> Vec<Step> {
     // Most clusters have a few jobs and troubles, some many: what needs many to go wrong is rare.
     let size = match below(chance, LONG_EVERY) {
         0 => LONG,
-        1 | 2 => MIDDLING,
+        1..=7 => MIDDLING,
         _ => SHORT,
     };
     let length = between(chance, size.shortest, size.longest);

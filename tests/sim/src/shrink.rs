@@ -1,15 +1,14 @@
 //! Makes a failing script shorter: steps are taken away while it still fails, whatever the reason.
 
-use std::path::Path;
-
+use crate::ledgers::Yard;
 use crate::run::Wish;
 use crate::schedule;
 use crate::script::Step;
 
 /// The shortest script that was found which still breaks a law.
-pub fn shrink(seed: u64, steps: &[Step], folder: &Path) -> Vec<Step> {
+pub fn shrink(seed: u64, steps: &[Step], wish: Wish, yard: &mut Yard) -> Vec<Step> {
     let mut shortest = steps.to_vec();
-    let fails = |steps: &[Step]| !schedule(seed, steps, Wish::default(), folder).broken.is_empty();
+    let mut fails = |steps: &[Step]| !schedule(seed, steps, wish, yard).broken.is_empty();
     let mut size = shortest.len().div_ceil(2);
     while size > 0 {
         let mut at = 0;

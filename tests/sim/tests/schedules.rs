@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use azslurm_arm_emulator::model::message::{Method, Request};
 use azslurm_sim::laws::Laws;
+use azslurm_sim::ledgers::Yard;
 use azslurm_sim::place::OTHERS;
 use azslurm_sim::run::Wish;
 use azslurm_sim::script::{MINUTE, SECOND, Step, What};
@@ -14,6 +15,10 @@ use azslurm_slurm_model::{Settings, Slurmctld};
 /// A file system in memory: SQLite syncs its file at every commit.
 const FOLDER: &str = "/dev/shm";
 const TOLD: Wish = Wish { is_told: true, is_looked_at: false };
+fn yard() -> Yard {
+    Yard::new(Path::new(FOLDER))
+}
+
 /// Seeds of every run; each takes about a second of an unoptimised build.
 const SEEDS: std::ops::Range<u64> = 1..17;
 
@@ -21,7 +26,7 @@ const SEEDS: std::ops::Range<u64> = 1..17;
 fn no_schedule_breaks_a_law() {
     let mut broken = Vec::new();
     for seed in SEEDS {
-        let outcome = schedule(seed, &script_of(seed, &[]), Wish::default(), Path::new(FOLDER));
+        let outcome = schedule(seed, &script_of(seed, &[]), Wish::default(), &mut yard());
         broken.extend(outcome.broken.into_iter().map(|what| format!("seed {seed}: {what}")));
     }
     assert_eq!(broken, [""; 0], "azslurm-prove --replay SEED tells the story");
@@ -30,7 +35,7 @@ fn no_schedule_breaks_a_law() {
 #[test]
 fn a_seed_tells_the_same_story_again() {
     let steps = script_of(3, &[]);
-    let story = || schedule(3, &steps, TOLD, Path::new(FOLDER)).story;
+    let story = || schedule(3, &steps, TOLD, &mut yard()).story;
     let first = story();
     assert!(first.len() > 100, "{first:#?}");
     assert_eq!(first, story());
@@ -41,7 +46,7 @@ fn what_nobody_mends_is_told() {
     // A VM that an administrator keeps for ever would end the quiet time without agreement; here a
     // job that never ends does.
     let steps = [Step { at: SECOND, what: What::Submit(0, 1, 2000 * MINUTE) }];
-    let outcome = schedule(1, &steps, Wish::default(), Path::new(FOLDER));
+    let outcome = schedule(1, &steps, Wish::default(), &mut yard());
     let [broken] = &outcome.broken[..] else { panic!("{:?}", outcome.broken) };
     assert!(broken.contains("job 1 is Running"), "{broken}");
 }

@@ -173,7 +173,12 @@ impl Model {
     /// Quota and its use in a region.
     pub(super) fn usages(&self, subscription: &str, region: &str) -> Response {
         let place = Place::new(subscription, region);
-        let usages = self.quota.usages(&place, catalog::families());
+        let is_listed = |family: &&&str| {
+            let mut sizes = catalog::skus().iter().filter(|sku| sku.family == **family);
+            self.offers.listed.is_empty() || sizes.any(|sku| self.offers.listed.contains(sku.name))
+        };
+        let families: Vec<&str> = catalog::families().iter().filter(is_listed).copied().collect();
+        let usages = self.quota.usages(&place, &families);
         Response::with_body(200, json!({ "value": usages }))
     }
 

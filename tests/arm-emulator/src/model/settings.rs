@@ -255,7 +255,8 @@ pub struct Offers {
     pub unregistered_providers: BTreeSet<String>,
     /// Sizes that are not sold here or there.
     pub restrictions: Vec<Restriction>,
-    /// The sizes that the list of sizes has; all of the catalog's if empty.
+    /// The sizes that the list of sizes has, whose families are those of the usages; all of the
+    /// catalog's if empty.
     pub listed: BTreeSet<String>,
     /// Regular retail prices by size, USD per hour, where they are not the usual ones.
     pub prices: BTreeMap<String, f64>,
