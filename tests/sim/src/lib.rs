@@ -39,11 +39,11 @@ use azslurm_arm_emulator::model::chance::Chance;
 
 use crate::ledgers::Yard;
 use crate::run::{Outcome, Wish};
-use crate::script::Step;
+use crate::script::{Step, Taste};
 
-/// The script of a seed, and of the kinds of disturbances that are wanted most, if any.
-pub fn script_of(seed: u64, focus: &[String]) -> Vec<Step> {
-    script::script(&mut Chance::new(seed), focus)
+/// The script of a seed.
+pub fn script_of(seed: u64, taste: &Taste) -> Vec<Step> {
+    script::script(&mut Chance::new(seed), taste)
 }
 
 /// Runs a script on a thread of its own: nothing of another schedule is left there.

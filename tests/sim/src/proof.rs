@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cells::{self, AttemptCell, NodeCell};
 use crate::ledgers::Yard;
 use crate::run::Wish;
+use crate::script::Taste;
 use crate::{schedule, script_of, shrink};
 use clap::Parser;
 
@@ -31,9 +32,8 @@ pub struct Arguments {
     /// Threads
     #[arg(long, default_value_t = 2)]
     threads: u64,
-    /// Half of the disturbances are of these kinds, such as `Evict,LoseLedger` (see script.rs)
-    #[arg(long, value_delimiter = ',')]
-    focus: Vec<String>,
+    #[command(flatten)]
+    taste: Taste,
     /// Run one seed, and tell its story
     #[arg(long)]
     replay: Option<u64>,
@@ -108,7 +108,7 @@ fn work(
     let mut yard = Yard::new(&arguments.folder);
     let mut seed = arguments.seed + thread;
     while seed < last && !is_over.load(Ordering::Relaxed) {
-        let outcome = schedule(seed, &script_of(seed, &arguments.focus), wish, &mut yard);
+        let outcome = schedule(seed, &script_of(seed, &arguments.taste), wish, &mut yard);
         let mut sum = sum.lock().expect("whoever panics with it ends the run");
         sum.processes += outcome.processes;
         sum.attempts.extend(outcome.seen.attempts.into_inner());
@@ -143,7 +143,7 @@ fn say(done: &AtomicU64, is_over: &AtomicBool, (begun, of): (Instant, u64)) {
 fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
     let mut yard = Yard::new(&arguments.folder);
     let told = Wish { is_told: true, is_looked_at: arguments.cells.is_some() };
-    let whole = script_of(seed, &arguments.focus);
+    let whole = script_of(seed, &arguments.taste);
     let first = schedule(seed, &whole, told, &mut yard);
     let is_short = !arguments.whole && !first.broken.is_empty();
     let steps = match is_short {

@@ -114,13 +114,25 @@ fn between(chance: &mut Chance, from: i64, to: i64) -> i64 {
     from + i64::try_from(below(chance, u64::try_from(to - from + 1).unwrap_or(1))).unwrap_or(0)
 }
 
-/// The script of a seed, in the order of time. Half of the disturbances are of the kinds in
-/// `focus`, if it names some.
-pub fn script(chance: &mut Chance, focus: &[String]) -> Vec<Step> {
+/// What scripts are wanted.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Taste {
+    /// Half of the disturbances are of these kinds, such as `Evict,LoseLedger` (see script.rs)
+    #[arg(long, value_delimiter = ',')]
+    pub focus: Vec<String>,
+    /// Only long scripts, which one of 32 is otherwise
+    #[arg(long = "long")]
+    pub is_long: bool,
+}
+
+/// The script of a seed, in the order of time.
+pub fn script(chance: &mut Chance, taste: &Taste) -> Vec<Step> {
+    let focus = &taste.focus;
     let mut steps = Vec::new();
     // Most clusters have a few jobs and troubles, some many: what needs many to go wrong is rare.
     let size = match below(chance, LONG_EVERY) {
         0 => LONG,
+        _ if taste.is_long => LONG,
         1..=7 => MIDDLING,
         _ => SHORT,
     };

@@ -8,7 +8,7 @@ use azslurm_sim::laws::Laws;
 use azslurm_sim::ledgers::Yard;
 use azslurm_sim::place::OTHERS;
 use azslurm_sim::run::Wish;
-use azslurm_sim::script::{MINUTE, SECOND, Step, What};
+use azslurm_sim::script::{MINUTE, SECOND, Step, Taste, What};
 use azslurm_sim::{schedule, script_of};
 use azslurm_slurm_model::{Settings, Slurmctld};
 
@@ -26,7 +26,8 @@ const SEEDS: std::ops::Range<u64> = 1..17;
 fn no_schedule_breaks_a_law() {
     let mut broken = Vec::new();
     for seed in SEEDS {
-        let outcome = schedule(seed, &script_of(seed, &[]), Wish::default(), &mut yard());
+        let outcome =
+            schedule(seed, &script_of(seed, &Taste::default()), Wish::default(), &mut yard());
         broken.extend(outcome.broken.into_iter().map(|what| format!("seed {seed}: {what}")));
     }
     assert_eq!(broken, [""; 0], "azslurm-prove --replay SEED tells the story");
@@ -34,7 +35,7 @@ fn no_schedule_breaks_a_law() {
 
 #[test]
 fn a_seed_tells_the_same_story_again() {
-    let steps = script_of(3, &[]);
+    let steps = script_of(3, &Taste::default());
     let story = || schedule(3, &steps, TOLD, &mut yard()).story;
     let first = story();
     assert!(first.len() > 100, "{first:#?}");
