@@ -1,11 +1,13 @@
 //! VMs of our nodes that the ledger does not know, or knows as ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use azslurm_azure::{Answer, Arm, Place, ProvisioningState, ResourceId, Vm, VmRow};
 use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason, NewAttempt};
+use azslurm_core::block::{Block, BlockName, BlockState, Incarnation};
 use azslurm_core::config::{Config, Region, Site};
-use azslurm_core::{NodeName, SiteName, VmName};
+use azslurm_core::{ClusterName, NodeName, SiteName, VmName};
 use azslurm_ledger::{Lease, LedgerError, Recorded};
 use azslurm_program::exit::chain_of;
 use azslurm_program::{Session, now};
@@ -43,7 +45,11 @@ async fn found(
 ) -> Result<Vec<Attempt>, LedgerError> {
     let mut found = Vec::new();
     let mut looks = JoinSet::new();
-    for row in find(session, nodes).await {
+    let Search { rows, missing } = find(session, nodes).await;
+    for why in missing {
+        tracing::warn!("cannot search Azure for all unknown VMs: {why}");
+    }
+    for row in rows {
         let Some(attempt) = to_delete(&session.config, &row, why) else { continue };
         match session.ledger.attempt(&attempt.is.vm)? {
             None => found.push(attempt),
@@ -87,23 +93,78 @@ pub async fn ask(arm: &Arm, attempt: &Attempt) -> Option<Option<Vm>> {
     }
 }
 
-async fn find(session: &Session, nodes: &[NodeName]) -> Vec<VmRow> {
-    let mut rows = Vec::new();
+/// The attempt, if Azure has its VM, with the tags of this cluster and node, and does not delete it
+/// already.
+pub async fn look(arm: Arm, attempt: Attempt, config: Arc<Config>) -> Option<Attempt> {
+    let found = ask(&arm, &attempt).await??;
+    let is_going = found.provisioning_state == ProvisioningState::Deleting;
+    (is_of(&found, &config.cluster, &attempt.is.node) && !is_going)
+        .then(|| as_found(attempt, &found, &config))
+}
+
+/// Whether a VM has the tags of this cluster and node.
+pub fn is_of(vm: &Vm, cluster: &ClusterName, node: &NodeName) -> bool {
+    vm.cluster.as_ref() == Some(cluster) && vm.node.as_ref() == Some(node)
+}
+
+/// The attempt with what only the VM itself tells: whether Azure still makes it, and which life of
+/// its block it is part of.
+pub fn as_found(mut attempt: Attempt, found: &Vm, config: &Config) -> Attempt {
+    let is_making = matches!(
+        found.provisioning_state,
+        ProvisioningState::Creating | ProvisioningState::Updating
+    );
+    if attempt.state == AttemptState::Running && is_making {
+        attempt.state = AttemptState::Accepted;
+    }
+    let block = config.nodeset_of(&attempt.is.node).and_then(|(name, nodeset)| {
+        Some(BlockName::new(name.clone(), nodeset.block_of(&attempt.is.node)?))
+    });
+    if let (Some(block), Some(set)) = (block, &found.availability_set) {
+        attempt.is.place.block = Incarnation::of_resource(block, set, &config.cluster);
+    }
+    attempt
+}
+
+/// The life of a block that a VM is part of.
+pub fn block_of(attempt: &Attempt, cluster: &ClusterName) -> Option<Block> {
+    let AttemptPlace { site, subscription, resource_group, region, block, .. } = &attempt.is.place;
+    let life = block.clone()?;
+    Some(Block {
+        site: site.clone(),
+        subscription: subscription.clone(),
+        resource_group: resource_group.clone(),
+        region: region.clone(),
+        name: life.resource_name(cluster),
+        sku: attempt.is.sku.clone(),
+        state: BlockState::Made,
+        life,
+    })
+}
+
+/// What a search shows.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// VMs with our tags, as Resource Graph knew them a minute ago.
+    pub rows: Vec<VmRow>,
+    /// What is not seen, and why.
+    pub missing: Vec<String>,
+}
+
+/// Searches every subscription of the config for VMs with our tags of some nodes.
+pub async fn find(session: &Session, nodes: &[NodeName]) -> Search {
+    let mut search = Search::default();
     for (_, arm, sites) in session.clients.doors() {
         let subscriptions = session.subscriptions_of(&sites);
         match arm.query_vms(&subscriptions, &session.config.cluster, Some(nodes)).await {
             Ok(listing) => {
-                if let Some(why) = &listing.incomplete_because {
-                    tracing::warn!("the search for unknown VMs is not complete: {why}");
-                }
-                rows.extend(listing.items);
+                search.missing.extend(listing.incomplete_because);
+                search.rows.extend(listing.items);
             }
-            Err(error) => {
-                tracing::warn!("cannot search Azure for unknown VMs: {}", chain_of(&error));
-            }
+            Err(error) => search.missing.push(chain_of(&error)),
         }
     }
-    rows
+    search
 }
 
 fn to_delete(config: &Config, row: &VmRow, why: EndReason) -> Option<Attempt> {

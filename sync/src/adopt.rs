@@ -10,14 +10,13 @@ use azslurm_core::{NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, Lease, LedgerError, Recorded, Writer};
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
-use azslurm_suspend::search::{ask, attempt_of};
+use azslurm_suspend::search::{as_found, ask, attempt_of, block_of, is_of};
 use clap::Args;
 use serde::Serialize;
 
 use crate::act;
 use crate::listing::{self, Listing};
 use crate::observe::{Observation, observe};
-use crate::orphans::{as_found, block_of, is_of};
 
 /// Which VMs are whose.
 #[derive(Debug, Args)]

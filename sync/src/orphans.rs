@@ -4,20 +4,17 @@
 //! What follows is as for every other VM: the same pass sends the deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use azslurm_azure::{Arm, ProvisioningState, Vm, VmRow};
-use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, EndReason};
-use azslurm_core::block::{Block, BlockName, BlockState, Incarnation};
-use azslurm_core::config::Config;
+use azslurm_azure::{ProvisioningState, VmRow};
+use azslurm_core::attempt::{Attempt, AttemptState, EndReason};
 use azslurm_core::listing::may_still_show;
 use azslurm_core::orphan::{OrphanAction, OrphanReason, OrphanSight, decide_orphan};
-use azslurm_core::{ClusterName, NodeName, Timestamp, VmName};
+use azslurm_core::{NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LedgerError, Recorded};
 use azslurm_program::exit::Stop;
 use azslurm_program::{Session, now};
-use azslurm_suspend::search::{ask, attempt_of, doomed};
+use azslurm_suspend::search::{attempt_of, block_of, doomed, look};
 use tokio::task::JoinSet;
 
 use crate::act;
@@ -156,55 +153,6 @@ pub async fn take(
         act::as_holder(session, |session, holder| write(session, holder, (seen, &there)))?;
     taken.beyond = beyond;
     Ok(taken)
-}
-
-/// The attempt, if Azure has its VM, with the tags of this cluster and node, and does not delete it
-/// already.
-async fn look(arm: Arm, attempt: Attempt, config: Arc<Config>) -> Option<Attempt> {
-    let found = ask(&arm, &attempt).await??;
-    let is_going = found.provisioning_state == ProvisioningState::Deleting;
-    (is_of(&found, &config.cluster, &attempt.is.node) && !is_going)
-        .then(|| as_found(attempt, &found, &config))
-}
-
-/// Whether a VM has the tags of this cluster and node.
-pub(crate) fn is_of(vm: &Vm, cluster: &ClusterName, node: &NodeName) -> bool {
-    vm.cluster.as_ref() == Some(cluster) && vm.node.as_ref() == Some(node)
-}
-
-/// The attempt with what only the VM itself tells: whether Azure still makes it, and which life of
-/// its block it is part of.
-pub(crate) fn as_found(mut attempt: Attempt, found: &Vm, config: &Config) -> Attempt {
-    let is_making = matches!(
-        found.provisioning_state,
-        ProvisioningState::Creating | ProvisioningState::Updating
-    );
-    if attempt.state == AttemptState::Running && is_making {
-        attempt.state = AttemptState::Accepted;
-    }
-    let block = config.nodeset_of(&attempt.is.node).and_then(|(name, nodeset)| {
-        Some(BlockName::new(name.clone(), nodeset.block_of(&attempt.is.node)?))
-    });
-    if let (Some(block), Some(set)) = (block, &found.availability_set) {
-        attempt.is.place.block = Incarnation::of_resource(block, set, &config.cluster);
-    }
-    attempt
-}
-
-/// The life of a block that a VM is part of.
-pub(crate) fn block_of(attempt: &Attempt, cluster: &ClusterName) -> Option<Block> {
-    let AttemptPlace { site, subscription, resource_group, region, block, .. } = &attempt.is.place;
-    let life = block.clone()?;
-    Some(Block {
-        site: site.clone(),
-        subscription: subscription.clone(),
-        resource_group: resource_group.clone(),
-        region: region.clone(),
-        name: life.resource_name(cluster),
-        sku: attempt.is.sku.clone(),
-        state: BlockState::Made,
-        life,
-    })
 }
 
 fn write(
