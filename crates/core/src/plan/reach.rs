@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::attempt::{Attempt, AttemptPlace, AttemptState};
-use crate::block::{Block, BlockName, Incarnation};
+use crate::block::{Block, BlockName, BlockState, Incarnation};
 use crate::config::{Config, Interconnect, Nodeset, Site};
 use crate::facts::Ground;
 use crate::hold::{Candidate, Hold, HoldScope, HoldStanding, held};
@@ -60,7 +60,8 @@ pub fn blocks_of(job: &JobNodes, config: &Config) -> BTreeSet<BlockName> {
 impl<'a> Sight<'a> {
     /// The life of a block that has VMs which are wanted, or are being made: where it stands, it
     /// stays. One whose VMs are all dying is as good as empty, but is not filled again: new VMs
-    /// would be pinned with the dying (FACTS §6.3).
+    /// would be pinned with the dying (FACTS §6.3). Of several one that is made: VMs may be in it,
+    /// and nothing was sent of one that is not.
     pub(super) fn standing_life(
         &self,
         block: &BlockName,
@@ -74,7 +75,8 @@ impl<'a> Sight<'a> {
             life.state.is_open()
                 && living.any(|attempt| attempt.is.place.block.as_ref() == Some(&life.life))
         };
-        self.blocks.iter().find(|life| life.life.block == *block && is_in_use(life))
+        let in_use = self.blocks.iter().filter(|life| life.life.block == *block && is_in_use(life));
+        in_use.min_by_key(|life| life.state != BlockState::Made)
     }
 
     /// A life of the block at `site` that is made, or being made, and has no VM at all yet.
