@@ -1,6 +1,7 @@
 //! The driver: carries on whatever stands in the ledger for the nodes that it holds.
 //!
 //! ```text
+//! look around: a block that has VMs already is not made a second time      (neighbours.rs)
 //! look ahead: what Azure would refuse is changed before it is sent         (survey.rs)
 //! round: an errand for each attempt and block ─► findings, in batches      (round.rs)
 //!   refused, failed ─► hold ─► another place, with its gang  (digest.rs, failover.rs)
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use crate::digest::digest;
 use crate::failover::{Story, again, fail_over};
 use crate::front::SETTLES_AFTER;
+use crate::neighbours::look_around;
 use crate::round::Round;
 use crate::survey::look_ahead;
 use crate::tell;
@@ -82,6 +84,7 @@ pub async fn drive(
     holder: &Holder,
     orders: &Orders,
 ) -> Result<Driven, LedgerError> {
+    look_around(session, holder, orders).await?;
     look_ahead(session, holder).await?;
     let leases = session.leases_renewed(holder)?;
     if orders.tells_refusals {

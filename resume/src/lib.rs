@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! front:  resume file, host list ─► plan (pure) ─► one transaction: leases, intents ─► driver
-//! driver: look ahead ─► blocks ─► PUT for every intent ─► follow ─► outcomes
+//! driver: look around and ahead ─► blocks ─► PUT for every intent ─► follow ─► outcomes
 //!         refused: hold ─► planned anew, with its gang ─► another place, or slurmctld is told
 //! ```
 //!
@@ -18,6 +18,7 @@ mod failover;
 pub mod follow;
 pub mod front;
 mod members;
+mod neighbours;
 pub mod program;
 mod refuse;
 pub mod request;

@@ -12,7 +12,7 @@ use azslurm_core::config::Sku;
 use azslurm_core::facts::{Ground, SkuFacts, Usage};
 use azslurm_core::plan::{Why, ahead};
 use azslurm_core::{NodeName, SiteName, hostlist};
-use azslurm_ledger::{Holder, Lease, LedgerError};
+use azslurm_ledger::{Holder, Lease, LedgerError, Recorded, Writer};
 use azslurm_program::exit::chain_of;
 use azslurm_program::facts::{self, USAGES_FRESH, USAGES_TRUSTED};
 use azslurm_program::sight::Seen;
@@ -181,18 +181,34 @@ fn change(
     let config = session.config.clone();
     let usages_age_max = USAGES_TRUSTED;
     let intending = Intending { holder, config: &config, texts: &texts, usages_age_max };
-    let jobs = jobs_of(fresh.iter().map(|(_, attempt)| attempt));
     let nodes: Vec<NodeName> = tight.keys().cloned().collect();
     tracing::warn!(nodes = hostlist::fold_sorted(&nodes), "Azure would refuse these: planned anew");
-    session.ledger.write(|writer| {
-        for (lease, attempt) in fresh {
-            let Some(why) = tight.get(&attempt.is.node) else { continue };
-            let (code, text) = why.words();
-            let change = Change::Refused(AzureSays { code, text, request_id: None });
-            let _lost_leases_are_others = writer.record(lease, &attempt.is.vm, &change, now())?;
+    session.ledger.write(|writer| plan_anew(writer, &intending, (fresh, tight)))
+}
+
+/// Within a transaction: intents that nobody has sent end, each for its reason, and their nodes are
+/// planned anew, with the jobs of all `fresh` ones. A node that somebody else has taken over
+/// meanwhile is left to whoever has.
+pub(crate) fn plan_anew(
+    writer: &mut Writer<'_>,
+    intending: &Intending<'_>,
+    (fresh, whys): (&[(Lease, Attempt)], &BTreeMap<NodeName, Why>),
+) -> Result<(), LedgerError> {
+    let mut nodes = Vec::new();
+    for (lease, attempt) in fresh {
+        let Some(why) = whys.get(&attempt.is.node) else { continue };
+        let (code, text) = why.words();
+        let change = Change::Refused(AzureSays { code, text, request_id: None });
+        let recorded = writer.record(lease, &attempt.is.vm, &change, now())?;
+        if matches!(recorded, Recorded::Done(_)) {
+            nodes.push(attempt.is.node.clone());
         }
-        let request = ResumeRequest { nodes, jobs, replace_running: false };
-        intend_within(writer, &intending, &request)?;
-        Ok(())
-    })
+    }
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let jobs = jobs_of(fresh.iter().map(|(_, attempt)| attempt));
+    let request = ResumeRequest { nodes, jobs, replace_running: false };
+    intend_within(writer, intending, &request)?;
+    Ok(())
 }
