@@ -117,7 +117,7 @@ fn take_block(
                 Some(block) => writer.block_made(&block, now()),
                 None => Ok(()),
             })?;
-            round.block_is_made(session, &life);
+            round.block_is_made(session, &life)?;
             Ok(Vec::new())
         }
         BlockFate::Refused(moment, says) => {

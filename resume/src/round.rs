@@ -182,15 +182,22 @@ impl Round {
         self.errands.add(lease, &attempt.is.vm, |report| create(arm, order, report));
     }
 
-    /// A block is made: its VMs are asked for.
-    pub(crate) fn block_is_made(&mut self, session: &Session, life: &Incarnation) {
+    /// A block is made: its VMs are asked for. While they waited, another program may have taken
+    /// over some of their nodes: those are left to it.
+    pub(crate) fn block_is_made(
+        &mut self,
+        session: &Session,
+        life: &Incarnation,
+    ) -> Result<(), LedgerError> {
         for vm in self.yard.remove(life).unwrap_or_default() {
             let Some((lease, attempt)) = self.attempts.get(&vm).cloned() else { continue };
-            if attempt.state == AttemptState::Intended {
+            let is_ours = session.ledger.is_held(&lease, now())?;
+            if is_ours && attempt.state == AttemptState::Intended {
                 self.add_create(session, (&lease, &attempt), true);
             }
         }
         self.has_waiting.send_replace(!self.yard.is_empty());
+        Ok(())
     }
 
     /// The VMs that waited for a block that cannot be made now.
