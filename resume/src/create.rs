@@ -18,7 +18,7 @@ use azslurm_slurm::Slurm;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::follow::{Creation, follow};
+use crate::follow::{Creation, follow, is_in_use, view_of};
 
 /// How long to wait before the next try when Azure does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -185,7 +185,8 @@ async fn send(
         Err(error @ (AzureError::Lost { .. } | AzureError::Body { .. })) => {
             match existing(arm, (&order.place, &order.slurm), report).await {
                 Existing::Yes(creation) => Sent::Accepted(creation),
-                Existing::No | Existing::NotKnown => lost(troubles, &error, report),
+                Existing::No => lost(troubles, &error, report),
+                Existing::NotKnown => unseen(order, troubles, (&error, report)).await,
             }
         }
         Err(AzureError::NoTurn { .. }) => Sent::Again { wait: WAIT_MIN, may_exist: false },
@@ -210,6 +211,28 @@ fn accepted(
         "Azure makes the VM");
     report.say(Change::Accepted { operation: operation.clone(), request_id });
     Creation::just_accepted((&order.place, &order.slurm), operation, retry_after)
+}
+
+/// As [`lost`], and Azure does not say either whether the VM is there. slurmctld may know it: a job
+/// may run on it already. While slurmctld does not answer nothing is given up.
+async fn unseen(
+    order: &Order,
+    troubles: &mut Troubles,
+    (error, report): (&AzureError, &Reporter),
+) -> Sent {
+    if troubles.lost + 1 < LOST_MAX {
+        return lost(troubles, error, report);
+    }
+    match view_of(&order.slurm, (CODE_UNAVAILABLE, &chain_of(error)), report).await {
+        None => Sent::Again { wait: WAIT_DEFAULT, may_exist: true },
+        Some(view) if is_in_use(view) => {
+            tracing::warn!(node = %report.node(), vm = %report.vm(),
+                "Azure does not answer, and slurmctld uses the node or may yet: the VM stays");
+            report.say(Change::Accepted { operation: None, request_id: None });
+            Sent::Accepted(Creation::just_accepted((&order.place, &order.slurm), None, None))
+        }
+        Some(_waits) => lost(troubles, error, report),
+    }
 }
 
 /// No answer that settles it, after several tries within the call. That again and again means that

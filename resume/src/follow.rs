@@ -170,15 +170,7 @@ async fn judge_failure(slurm: &Slurm, says: AzureSays, report: &Reporter) -> Opt
     if says.code == CODE_VANISHED {
         return Some(failed(report, says));
     }
-    let found = match slurm.nodes_named(std::slice::from_ref(node)).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(%node, %vm, "Azure says {}: {}, and slurmctld cannot be asked whether \
-                the VM is in use: {}", says.code, says.text, chain_of(&error));
-            return None;
-        }
-    };
-    let view = found.first().map_or(SlurmView::Absent, view::of);
+    let view = view_of(slurm, (&says.code, &says.text), report).await?;
     if is_in_use(view) || (view == SlurmView::Booting && says.code.starts_with("VMExtension")) {
         tracing::warn!(%node, %vm, request_id = says.request_id,
             "Azure says {}: {}, and slurmctld uses the node or may yet: the VM stays",
@@ -188,8 +180,25 @@ async fn judge_failure(slurm: &Slurm, says: AzureSays, report: &Reporter) -> Opt
     Some(failed(report, says))
 }
 
+/// How slurmctld sees the node of a VM that Azure says no good of; `None`: it cannot be asked.
+pub(crate) async fn view_of(
+    slurm: &Slurm,
+    (code, text): (&str, &str),
+    report: &Reporter,
+) -> Option<SlurmView> {
+    let (node, vm) = (report.node(), report.vm());
+    match slurm.nodes_named(std::slice::from_ref(node)).await {
+        Ok(found) => Some(found.first().map_or(SlurmView::Absent, view::of)),
+        Err(error) => {
+            tracing::warn!(%node, %vm, "Azure says {code}: {text}, and slurmctld cannot be asked \
+                whether the VM is in use: {}", chain_of(&error));
+            None
+        }
+    }
+}
+
 /// Whether slurmd has registered, or a person keeps the node.
-fn is_in_use(view: SlurmView) -> bool {
+pub(crate) fn is_in_use(view: SlurmView) -> bool {
     match view {
         SlurmView::Up
         | SlurmView::Down
