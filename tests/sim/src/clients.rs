@@ -20,7 +20,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::world::{Fate, SlurmMood, World};
+use crate::weather::{Fate, SlurmMood, unavailable};
+use crate::world::World;
 
 /// What a client of Slurm's says when slurmctld is away (measured with 22.05).
 const NO_SLURMCTLD: &str = "slurm_load_node error: Unable to contact slurm controller (connect \
@@ -103,6 +104,17 @@ async fn arrive(
     match fate {
         Fate::NotSent => {}
         Fate::LostThere => sleep(TIME_MAX * 2).await,
+        Fate::Late => {
+            drop(tell);
+            let later = of(&world).travel_late();
+            sleep(later).await;
+            let _unheard = of(&world).arrives(process, &asked);
+        }
+        Fate::Failed => {
+            let _unheard = of(&world).arrives(process, &asked);
+            sleep(back).await;
+            let _gone = tell.send(unavailable());
+        }
         Fate::LostBack => {
             let _unheard = of(&world).arrives(process, &asked);
             sleep(TIME_MAX * 2).await;

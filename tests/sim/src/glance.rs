@@ -4,6 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use crate::lists::Lists;
+
+/// A driver renews its leases of five minutes every minute: so much is left at least, in
+/// milliseconds, also when slurmctld keeps it waiting.
+const LEFT_MIN: i64 = 120_000;
+/// Numbers that are compared with nothing.
+const NOTHING: f64 = -0.001;
+
 /// A lease as it stands in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRow {
@@ -54,8 +62,8 @@ pub struct Around<'a> {
     pub alive: &'a dyn Fn() -> BTreeSet<String>,
     /// VMs whose PUT has arrived once more after they were deleted.
     pub revived: &'a BTreeSet<String>,
-    /// VMs that Azure has said that it has.
-    pub shown: &'a BTreeSet<String>,
+    /// What Azure has shown to processes.
+    pub lists: &'a Lists,
 }
 
 /// What the ledger said when it was looked at last.
@@ -64,6 +72,10 @@ pub struct Glance {
     version: Option<i64>,
     /// Wall clock minus true time.
     offset: Option<i64>,
+    /// Somebody has set the wall clock.
+    was_set: bool,
+    /// What the wall clock said when it was looked last.
+    wall: i64,
     /// The number of the last event.
     event: i64,
     /// Leases, by node.
@@ -81,20 +93,23 @@ impl Glance {
     ) -> rusqlite::Result<Vec<String>> {
         let offset = around.wall - around.now;
         let has_stepped = self.offset.replace(offset).is_some_and(|old| old != offset);
+        self.was_set |= has_stepped;
+        let mut broken: Vec<String> = self.unrenewed(around).into_iter().collect();
         let version = connection.query_row("PRAGMA data_version", (), |row| row.get(0))?;
+        let wall = std::mem::replace(&mut self.wall, around.wall);
         if self.version.replace(version) == Some(version) {
-            return Ok(Vec::new());
+            return Ok(broken);
         }
+        broken.extend(overdrawn(connection)?);
         let leases = leases(connection)?;
         let attempts = attempts(connection)?;
         let (seized, adopted) = self.news(connection)?;
-        let mut broken = Vec::new();
         for vm in adopted {
             let why = attempts.get(&vm).and_then(|row| row.why.as_deref());
             // A suspend deletes whatever is listed of its nodes.
             let is_by_pass = matches!(why, None | Some("orphaned"));
-            if is_by_pass && !around.shown.contains(&vm) {
-                broken.push(format!("{vm} is adopted, and Azure was not asked for it"));
+            if is_by_pass {
+                broken.extend(around.lists.adopted(&vm, why.is_some()));
             }
         }
         for (node, old) in &self.leases {
@@ -112,6 +127,8 @@ impl Glance {
                     new.state, new.generation, old.state, old.generation
                 ));
             }
+            let wall = if has_stepped { 0 } else { wall };
+            broken.extend(self.late(vm, (new, leases.get(&new.node)), wall));
             let ends = new.is_over() && old.is_none_or(|old| !old.is_over());
             if ends && !around.revived.contains(vm) && (around.alive)().contains(vm) {
                 broken.push(format!("the ledger calls {vm} {}, and Azure has it", new.state));
@@ -120,6 +137,47 @@ impl Glance {
         broken.extend(twice(&attempts));
         (self.leases, self.attempts) = (leases, attempts);
         Ok(broken)
+    }
+
+    /// A living driver of a resume that has not renewed a lease for long. One of a suspend renews
+    /// nothing while it searches Azure for VMs that its ledger does not know, and sends nothing.
+    fn unrenewed(&self, around: &Around<'_>) -> Option<String> {
+        if self.was_set {
+            return None;
+        }
+        let is_old = |row: &LeaseRow| row.until - around.wall < LEFT_MIN;
+        let (node, row) = self.leases.iter().find(|(_, row)| {
+            let holder = row.holder.as_deref().filter(|of| of.starts_with("azslurm-resume-"));
+            is_old(row) && holder.is_some_and(around.drives)
+        })?;
+        let left = (row.until - around.wall) / 1000;
+        Some(format!("{:?} lives, and its lease of {node} has {left} s left", row.holder))
+    }
+
+    /// A row that was written by a lease which somebody had taken over before, or that was over
+    /// before and is as it was.
+    fn late(
+        &self,
+        vm: &str,
+        (new, now): (&AttemptRow, Option<&LeaseRow>),
+        wall: i64,
+    ) -> Option<String> {
+        let lease = self.leases.get(&new.node)?;
+        if self.attempts.get(vm) == Some(new) {
+            return None;
+        }
+        let is_over = lease.holder.is_some() && lease.until <= wall;
+        if is_over && new.generation == lease.generation && now == Some(lease) {
+            let until = lease.until;
+            return Some(format!("{vm} is {} by a lease that was over at {until}", new.state));
+        }
+        (new.generation < lease.generation).then(|| {
+            format!(
+                "{vm} is {} by generation {} after the lease of {} has generation {}: who writes \
+                 has lost it",
+                new.state, new.generation, new.node, lease.generation
+            )
+        })
     }
 
     /// Nodes whose leases were taken from living holders, with a word about it, and VMs that were
@@ -164,6 +222,15 @@ fn of_generation(node: &str, (old, new): (&LeaseRow, &LeaseRow)) -> Option<Strin
     let has_other = new.holder.is_some() && old.holder.is_some() && old.holder != new.holder;
     let is_wrong = new.generation < old.generation || has_other && new.generation == old.generation;
     is_wrong.then(|| format!("the lease of {node} was {old:?} and is {new:?}"))
+}
+
+fn overdrawn(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT name, tokens FROM budgets WHERE tokens < ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([NOTHING])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (name, tokens): (String, f64) = (row.get(0)?, row.get(1)?);
+    Ok(Some(format!("the budget {name} is overdrawn: {tokens} tokens")))
 }
 
 fn twice(attempts: &BTreeMap<String, AttemptRow>) -> Option<String> {

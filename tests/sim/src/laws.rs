@@ -11,17 +11,16 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use crate::glance::{Around, AttemptRow, Glance, LeaseRow};
+use crate::lists::Lists;
 use crate::run::ADMIN;
 use crate::script::SECOND;
+use crate::untold::{Untold, last_hold};
 use crate::world::{Guest, Process};
 
 /// A driver looks every second whether its leases are still its own; a request that it began before
 /// may leave as much later.
 const LOOK_MAX: i64 = 3 * SECOND;
 
-/// So many passes may find a node without a VM that slurmctld waits for or believes to be up: one
-/// begins before the other's words are heard, and one may be just asking for a VM.
-const UNTOLD_PASSES_MAX: u32 = 3;
 /// A place that has refused so many VMs of one node within [`REFUSALS_WITHIN`] is not asked again.
 const REFUSALS_MAX: usize = 4;
 /// See there.
@@ -38,8 +37,10 @@ pub struct Laws {
     connection: Option<Connection>,
     /// VMs that some ledger has named, lower case: a ledger may be lost.
     intended: BTreeSet<String>,
-    /// From which VM the slurmd of a node has registered.
-    registered: BTreeMap<String, String>,
+    /// From which VM the slurmd of a node has registered, and when.
+    registered: BTreeMap<String, (String, i64)>,
+    /// Since when the ledger wants VMs no more.
+    doomed: BTreeMap<String, i64>,
     /// Nodes whose jobs somebody else has ended.
     excused: BTreeSet<String>,
     has_lost_jobs: bool,
@@ -57,14 +58,12 @@ pub struct Laws {
     /// DELETEs of VMs that a process has sent.
     deletes: BTreeSet<(u32, String)>,
     is_throttled: bool,
-    /// VMs that Azure has said that it has.
-    shown: BTreeSet<String>,
     /// How often the PUT of a VM was sent and has arrived.
     puts: BTreeMap<String, (u32, u32)>,
     /// PUTs that were refused for good, by node and resource group: when, and which VM.
     refusals: BTreeMap<(String, String), Vec<i64>>,
-    /// In how many passes in a row a node was found that slurmctld should have been told of.
-    untold: BTreeMap<String, u32>,
+    untold: Untold,
+    lists: Lists,
     /// VMs that were wanted when slurmctld lost its state, and whose slurmd it has not heard of
     /// since.
     unheard: BTreeSet<String>,
@@ -82,6 +81,7 @@ impl Laws {
             connection: None,
             intended: BTreeSet::new(),
             registered: BTreeMap::new(),
+            doomed: BTreeMap::new(),
             excused: BTreeSet::new(),
             has_lost_jobs: false,
             not_before: BTreeMap::new(),
@@ -92,10 +92,10 @@ impl Laws {
             leased: BTreeMap::new(),
             deletes: BTreeSet::new(),
             is_throttled: false,
-            shown: BTreeSet::new(),
             puts: BTreeMap::new(),
             refusals: BTreeMap::new(),
-            untold: BTreeMap::new(),
+            untold: Untold::default(),
+            lists: Lists::default(),
             unheard: BTreeSet::new(),
             sets: BTreeMap::new(),
         }
@@ -115,7 +115,7 @@ impl Laws {
         if self.connection().is_none() {
             return Vec::new();
         }
-        let Laws { glance, connection, drivers, revived, shown, .. } = self;
+        let Laws { glance, connection, drivers, revived, lists, doomed, .. } = self;
         let runs = |process: &u32| processes.get(*process as usize - 1).is_some_and(Process::runs);
         let drives = |holder: &str| drivers.iter().any(|(one, of)| of == holder && runs(one));
         let alive = || {
@@ -128,9 +128,12 @@ impl Laws {
             drives: &drives,
             alive: &alive,
             revived,
-            shown,
+            lists,
         };
         let looked = connection.as_ref().map(|connection| glance.look(connection, &around));
+        for (vm, _) in glance.attempts.iter().filter(|(_, row)| !row.is_wanted()) {
+            doomed.entry(vm.clone()).or_insert(now);
+        }
         // A ledger that cannot be read is another law's.
         looked.and_then(Result::ok).unwrap_or_default()
     }
@@ -138,6 +141,8 @@ impl Laws {
     /// The ledger's file is about to be taken away.
     pub fn ledger_goes(&mut self) {
         self.remember();
+        // Which of them are of one block is lost with it, until a pass has looked.
+        self.sets.clear();
         self.connection = None;
         self.glance = Glance::default();
     }
@@ -237,7 +242,14 @@ impl Laws {
         let Some(guest) = guest.filter(|guest| guest.is_registered && guest.is_good) else {
             return Vec::new();
         };
-        let is_its_vm = self.registered.get(&guest.node).is_some_and(|of| *of == vm);
+        let registered = self.registered.get(&guest.node).filter(|(of, _)| *of == vm);
+        let is_its_vm = registered.is_some();
+        // It was given up before slurmd came.
+        let doomed = self.doomed.get(&vm).copied().unwrap_or(i64::MAX);
+        if registered.is_some_and(|(_, at)| *at > doomed.saturating_sub(LOOK_MAX)) {
+            self.excuse(&guest.node);
+            return Vec::new();
+        }
         let why = self.glance.attempts.get(&vm).and_then(|row| row.why.as_deref());
         if why == Some("orphaned") && self.unheard.contains(&vm) {
             return vec![format!(
@@ -249,6 +261,12 @@ impl Laws {
             .is_none_or(|node| node.flags.powering_down || node.flags.power_down);
         let runs =
             |job: &JobSeen| job.state == JobState::Running && job.nodes.contains(&guest.node);
+        let is_up = slurm.node(&guest.node).is_some_and(|node| {
+            !node.is_down && !node.flags.powering_up && !node.flags.powered_down
+        });
+        if is_its_vm && !is_leaving && is_up && why == Some("orphaned") {
+            return vec![format!("{who} deletes {vm}, on which {} is up", guest.node)];
+        }
         if is_its_vm && !is_leaving && slurm.jobs().iter().any(runs) {
             return vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)];
         }
@@ -275,43 +293,12 @@ impl Laws {
     /// A pass has ended well while slurmctld answered: what it must know it was told, if not by
     /// this pass then by the next.
     pub fn passed(&mut self, slurm: &Slurmctld, processes: &[Process]) -> Vec<String> {
-        let runs = |process: u32| processes.get(process as usize - 1).is_some_and(Process::runs);
-        let mut nodes: BTreeMap<&String, Vec<&AttemptRow>> = BTreeMap::new();
-        for row in self.glance.attempts.values() {
-            nodes.entry(&row.node).or_default().push(row);
-        }
-        let dead: BTreeSet<&String> =
-            self.drivers.iter().filter(|(process, _)| !runs(**process)).map(|(_, of)| of).collect();
-        let mut untold = BTreeMap::new();
-        for (node, rows) in nodes {
-            let holder = self.glance.leases.get(node).and_then(|row| row.holder.as_ref());
-            let has_work = rows.iter().any(|row| row.state == "delete-intended");
-            if has_work && holder.is_some_and(|holder| dead.contains(holder)) {
-                let passes = self.untold.get(node).copied().unwrap_or_default() + 1;
-                untold.insert(node.clone(), passes);
-                continue;
-            }
-            let Some(seen) = slurm.node(node) else { continue };
-            let is_held = holder.is_some_and(|holder| !dead.contains(holder));
-            let is_lost = rows.last().is_some_and(|row| row.why.as_deref() == Some("evicted"));
-            let flags = seen.flags;
-            let is_settled = seen.is_down || flags.drain || flags.power_down || flags.powering_down;
-            let is_up = is_lost && !flags.powering_up && !flags.powered_down;
-            let is_wrong = !is_settled && !is_held && (is_up || flags.powering_up);
-            if is_wrong && !rows.iter().any(|row| row.is_wanted()) {
-                let passes = self.untold.get(node).copied().unwrap_or_default() + 1;
-                untold.insert(node.clone(), passes);
-            }
-        }
-        self.untold = untold;
-        let long = self.untold.iter().filter(|(_, passes)| **passes >= UNTOLD_PASSES_MAX);
-        long.map(|(node, passes)| {
-            format!(
-                "{passes} passes have left {node} as it is, which has no VM that slurmctld could \
-                 wait for, or one whose deletion a dead program has left behind"
-            )
-        })
-        .collect()
+        let wall = azslurm_program::now().as_millis();
+        let last_hold = self.connection().and_then(|connection| last_hold(connection).ok());
+        let Laws { glance, drivers, untold, .. } = self;
+        let lives = |holder: &str| lives(holder, drivers, processes);
+        let has_holds = last_hold.is_none_or(|until| until > wall);
+        untold.passed(glance, slurm, (&lives, has_holds))
     }
 
     /// A program of ours says something to slurmctld: what a person has set stays.
@@ -336,7 +323,7 @@ impl Laws {
     pub fn gangs(&self, slurm: &Slurmctld) -> Option<String> {
         let runs = |job: &&JobSeen| job.state == JobState::Running && job.nodes.len() > 1;
         slurm.jobs().iter().filter(runs).find_map(|job| {
-            let set_of = |node: &String| self.sets.get(self.registered.get(node)?);
+            let set_of = |node: &String| self.sets.get(&self.registered.get(node)?.0);
             let sets: BTreeSet<String> =
                 job.nodes.iter().filter_map(set_of).map(ToString::to_string).collect();
             (sets.len() > 1).then(|| format!("job {} runs in several blocks: {sets:?}", job.id))
@@ -387,10 +374,8 @@ impl Laws {
 
     /// An answer reaches a process.
     pub fn answered(&mut self, process: u32, asked: &Request, answer: &Response, now: i64) {
+        self.lists.answered(process, asked, answer);
         let vm = vm_of(&asked.path);
-        if let (Some(vm), Method::Get, 200) = (&vm, asked.method, answer.status) {
-            self.shown.insert(vm.clone());
-        }
         let is_refused = (400..500).contains(&answer.status) && answer.status != 429;
         if let (Some(vm), Method::Put, true) = (&vm, asked.method, is_refused) {
             self.refused(vm, &asked.path, now);
@@ -445,22 +430,21 @@ impl Laws {
     }
 
     /// slurmd of a node has registered from a VM.
-    pub fn registered(&mut self, node: &str, vm: &str) {
-        self.unheard.remove(&vm.to_ascii_lowercase());
-        self.registered.insert(node.to_owned(), vm.to_ascii_lowercase());
+    pub fn registered(&mut self, node: &str, vm: &str, now: i64) {
+        let vm = vm.to_ascii_lowercase();
+        self.unheard.remove(&vm);
+        // Once more with a slurmctld that has begun anew: it has been there before.
+        let known = self.registered.get(node).filter(|(of, _)| *of == vm);
+        let at = known.map_or(now, |(_, at)| *at);
+        self.registered.insert(node.to_owned(), (vm, at));
     }
 
-    /// What must hold whenever somebody looks: the ledger can be read, no bucket is overdrawn.
+    /// The ledger can be read, whenever somebody looks.
     pub fn look(&mut self) {
         let Some(connection) = self.connection() else { return };
-        let least: rusqlite::Result<Option<f64>> =
-            connection.query_row("SELECT min(tokens) FROM budgets", (), |row| row.get(0));
-        match least {
-            Ok(Some(tokens)) if tokens < -0.001 => {
-                self.broken.push(format!("a budget is overdrawn: {tokens} tokens"));
-            }
-            Ok(_) => {}
-            Err(error) => self.broken.push(format!("the ledger cannot be read: {error}")),
+        let read = connection.query_row("SELECT count(*) FROM budgets", (), |_| Ok(()));
+        if let Err(error) = read {
+            self.broken.push(format!("the ledger cannot be read: {error}"));
         }
     }
 
@@ -474,6 +458,14 @@ impl Laws {
         };
         rows().unwrap_or_default()
     }
+}
+
+/// Whether a run of a program lives: its driver, or its front before.
+fn lives(holder: &str, drivers: &BTreeMap<u32, String>, processes: &[Process]) -> bool {
+    let runs =
+        |process: u32| processes.get((process as usize).wrapping_sub(1)).is_some_and(Process::runs);
+    let front = crate::lists::process_of(holder);
+    front.is_some_and(runs) || drivers.iter().any(|(process, of)| of == holder && runs(*process))
 }
 
 fn key_of(asked: &Request) -> String {

@@ -24,6 +24,7 @@ pub mod glance;
 pub mod laws;
 pub mod ledgers;
 pub mod libc_seam;
+pub mod lists;
 pub mod place;
 pub mod programs;
 pub mod proof;
@@ -33,6 +34,8 @@ pub mod script;
 pub mod seen;
 pub mod shrink;
 mod steps;
+mod untold;
+pub mod weather;
 pub mod world;
 
 use azslurm_arm_emulator::model::chance::Chance;

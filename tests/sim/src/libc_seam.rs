@@ -27,6 +27,9 @@ struct Kernel {
     monotonic: libc::timespec,
 }
 
+/// Process numbers begin after this one.
+pub const FIRST_PID: u32 = 100_000;
+
 thread_local! {
     static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
 }
@@ -162,7 +165,7 @@ pub unsafe extern "C" fn getrandom(
 #[unsafe(no_mangle)]
 pub extern "C" fn getpid() -> libc::pid_t {
     match kernel() {
-        Some(kernel) => 100_000 + kernel.pid,
+        Some(kernel) => FIRST_PID as i32 + kernel.pid,
         // SAFETY: takes nothing and cannot fail.
         None => unsafe { raw(libc::SYS_getpid, [0; 6]) as libc::pid_t },
     }

@@ -26,6 +26,9 @@ pub const SUSPEND_TIME: i64 = 30_000;
 /// How long slurmctld gives a node to power off, in milliseconds.
 pub const SUSPEND_TIMEOUT: i64 = 60_000;
 
+/// Rows of a page of Azure's lists.
+const PAGE_SIZE: usize = 2;
+
 /// The nodesets, each with as many nodes as its jobs can use.
 pub const NODESETS: [Nodes; 3] = [
     Nodes { name: "n", sku: "Standard_D4s_v5", count: 3 },
@@ -156,6 +159,8 @@ pub fn azure(seed: u64) -> Azure {
     });
     let mut config = Azure { seed, ..Azure::default() };
     config.offers.listed = NODESETS.iter().map(|nodes| nodes.sku.to_owned()).collect();
+    // The list of a few VMs has several pages, as that of thousands in Azure.
+    config.habits.page_size = PAGE_SIZE;
     config.delays = config.delays.changed(&delays).expect("these are members of the delays");
     config
 }

@@ -76,8 +76,8 @@ impl Machine {
     ) -> u32 {
         let process = {
             let mut world = of(&self.world);
-            let new =
-                Process { program, handle: None, dies_in: None, is_dead: false, is_done: false };
+            let dies_in = world.doom_of(program);
+            let new = Process { program, handle: None, dies_in, is_dead: false, is_done: false };
             world.processes.push(new);
             u32::try_from(world.processes.len()).unwrap_or(u32::MAX)
         };

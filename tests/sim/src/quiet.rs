@@ -20,11 +20,7 @@ impl Stage<'_> {
         if !self.is_quiet {
             let is_calm = {
                 let world = of(&self.machine.world);
-                let (now, weather) = (world.now(), &world.weather);
-                let until =
-                    [weather.lossy.1, weather.slow, weather.slurm_away, weather.slurm_hangs];
-                let more = [weather.lists_fail, weather.bad_boots];
-                self.next == self.steps.len() && until.iter().chain(&more).all(|at| *at <= now)
+                self.next == self.steps.len() && world.weather.is_calm(world.now())
             };
             if !is_calm || !self.ends.is_empty() {
                 return false;
@@ -60,6 +56,7 @@ impl Stage<'_> {
         let kept = {
             let mut world = of(&self.machine.world);
             world.processes.iter_mut().for_each(|process| process.dies_in = None);
+            world.doomed.clear();
             let nodes = NODESETS.iter().flat_map(|of| of.names().collect::<Vec<_>>());
             let is_kept = |name: &String| {
                 let node = world.slurm.node(name);

@@ -30,6 +30,8 @@ const DAEMON_BACK: Duration = Duration::from_secs(5);
 
 /// One of so many clusters has no ledger yet when it begins.
 const NEW_CLUSTER_EVERY: u64 = 32;
+/// In one of so many Resource Graph names resource groups in another case.
+const ODD_CASE_EVERY: u64 = 3;
 
 /// One of so many clusters lets its nodes idle for long: longer than a silent node is waited for.
 const PATIENT_EVERY: u64 = 16;
@@ -112,7 +114,9 @@ fn world_of(seed: u64, place: &Place) -> World {
     let others = serde_json::from_value(others()).expect("it is a seed of the model");
     model.seed(&others, BEGAN_MS).expect("there is room for two");
     laws.others = OTHERS.iter().map(|name| (*name).to_owned()).collect();
-    World::new(model, slurm, laws, Chance::new(seed ^ 0x5eed))
+    let mut world = World::new(model, slurm, laws, Chance::new(seed ^ 0x5eed));
+    world.has_odd_case = seed.is_multiple_of(ODD_CASE_EVERY);
+    world
 }
 
 async fn live(

@@ -28,6 +28,10 @@ const LONG_EVERY: u64 = 32;
 /// More than it takes to draw any kind of disturbance.
 const TRIES_MAX: u32 = 10_000;
 
+/// Programs that slurmctld calls, and what they start.
+pub const PROGRAMS: [&str; 6] =
+    ["resume", "resume-driver", "suspend", "suspend-driver", "resume-fail", "resume-fail-driver"];
+
 /// Something that happens, and when, in milliseconds from the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -49,6 +53,9 @@ pub enum What {
     Pass(i64),
     /// One of our processes is killed, so many effects from now.
     Kill(u64, u32),
+    /// The next process of one of our programs, by its place in [`PROGRAMS`], is killed so many
+    /// effects after its start.
+    KillNext(usize, u32),
     /// All our processes are killed.
     KillAll,
     /// slurmctld starts anew, with its state or without, and takes its programs along or not.
@@ -60,12 +67,18 @@ pub enum What {
     /// Azure has no room for a size, at PUT or while it makes the VM: index of the nodeset, whether
     /// in the first region only, whether late, how long.
     Full(usize, bool, bool, i64),
+    /// Azure has room for one VM of a size only: as `Full`.
+    OneLeft(usize, bool, bool, i64),
+    /// Azure fails to make VMs of a size, by its own fault: as `Full`.
+    Faulty(usize, bool, i64),
     /// A size's quota is used up in the first region.
     NoQuota(usize, i64),
-    /// Azure lets only a few calls through.
-    Throttle(i64),
+    /// Azure lets only a few calls through, at its front door or in compute.
+    Throttle(bool, i64),
     /// So many of a thousand requests are lost, before Azure or after it, for so long.
     Lossy(u64, i64),
+    /// No request is answered for so long, and some are done all the same.
+    Outage(i64),
     /// Requests are late by as much as a minute, and some arrive twice.
     Slow(i64),
     /// Resource Graph lies so far behind from now on.
@@ -95,6 +108,15 @@ pub enum What {
     Down(u64),
     /// An administrator resumes a node.
     Resume(u64),
+    /// An administrator powers a node down, by force or when its jobs have ended.
+    PowerDown(u64, bool),
+    /// An administrator powers a node up: of one that is coming already 22.05 calls ResumeProgram
+    /// once more.
+    PowerUp(u64),
+    /// For so long jobs that are requeued stay COMPLETING for a while.
+    Linger(i64),
+    /// A maintenance reservation of a node begins, and lasts so long.
+    Maintenance(u64, i64),
 }
 
 impl What {
@@ -137,9 +159,12 @@ pub fn script(chance: &mut Chance, taste: &Taste) -> Vec<Step> {
         _ => SHORT,
     };
     let length = between(chance, size.shortest, size.longest);
+    // What happens to other sizes means nothing.
+    let mut used = Vec::new();
     for _ in 0..=below(chance, size.jobs) {
         let at = between(chance, 0, length * 2 / 3);
         let nodeset = below(chance, NODESETS.len() as u64) as usize;
+        used.push(nodeset);
         let most = if NODESETS[nodeset].name == "hb" { 2 } else { NODESETS[nodeset].count };
         let nodes = 1 + below(chance, most as u64) as usize;
         let what = What::Submit(nodeset, nodes, between(chance, 5 * SECOND, length / 3));
@@ -149,7 +174,10 @@ pub fn script(chance: &mut Chance, taste: &Taste) -> Vec<Step> {
     for _ in 0..least + below(chance, size.troubles) {
         let at = between(chance, 0, length);
         let is_free = focus.is_empty() || below(chance, 2) == 0;
-        let what = if is_free { disturbance(chance) } else { focused(chance, focus) };
+        let what = match is_free {
+            true => disturbance(chance, &used),
+            false => focused(chance, (focus, &used)),
+        };
         steps.push(Step { at, what });
     }
     steps.sort_by_key(|step| step.at);
@@ -157,9 +185,9 @@ pub fn script(chance: &mut Chance, taste: &Taste) -> Vec<Step> {
 }
 
 /// A disturbance of one of the kinds.
-fn focused(chance: &mut Chance, focus: &[String]) -> What {
+fn focused(chance: &mut Chance, (focus, used): (&[String], &[usize])) -> What {
     for _ in 0..TRIES_MAX {
-        let what = disturbance(chance);
+        let what = disturbance(chance, used);
         if focus.contains(&what.kind()) {
             return what;
         }
@@ -167,20 +195,24 @@ fn focused(chance: &mut Chance, focus: &[String]) -> What {
     panic!("no disturbance is called {}", focus.join(" or "))
 }
 
-fn disturbance(chance: &mut Chance) -> What {
+fn disturbance(chance: &mut Chance, used: &[usize]) -> What {
     let pick = chance.bits();
     let time = between(chance, 20 * SECOND, 5 * MINUTE);
-    let nodeset = below(chance, NODESETS.len() as u64) as usize;
+    let nodeset = used[below(chance, used.len() as u64) as usize];
     let (one, other) = (pick & 1 == 0, pick & 2 == 0);
-    match below(chance, 37) {
-        0..=6 => What::Kill(pick, below(chance, 14) as u32),
+    match below(chance, 45) {
+        0..=3 => What::Kill(pick, below(chance, 14) as u32),
+        4..=6 => {
+            let program = below(chance, PROGRAMS.len() as u64) as usize;
+            What::KillNext(program, below(chance, 14) as u32)
+        }
         7 => What::KillAll,
         8 => What::RestartSlurm(pick & 12 != 0, one),
         9 => What::SlurmDown(time / 2),
         10 => What::SlurmHangs(time / 4),
         11 | 12 => What::Full(nodeset, one, other, time),
         13 => What::NoQuota(nodeset, time),
-        14 => What::Throttle(time),
+        14 => What::Throttle(one, time),
         15 | 16 => What::Lossy(50 + below(chance, 400), time),
         17 | 18 => What::Slow(time),
         19 => What::Lag(time),
@@ -192,14 +224,25 @@ fn disturbance(chance: &mut Chance) -> What {
         26 => What::LoseLedger,
         27 => What::RollBackLedger,
         28 => What::StepClock(if one { time } else { -time }),
-        29 | 33..=35 => match below(chance, 3) {
-            0 => What::Drain(pick),
-            1 => What::Down(pick),
-            _ => What::Resume(pick),
-        },
+        29 | 43 => person(chance, pick),
         30 => What::Vanish(pick),
-        36 => What::ByHand,
         31 => What::Pass(time / 5),
+        32 => What::OneLeft(nodeset, one, other, time),
+        33 => What::Faulty(nodeset, other, time),
+        34 => What::Outage(time),
+        35 | 36 => What::PowerDown(pick, one),
+        37 => What::PowerUp(pick),
+        38 | 39 => What::Linger(3 * time),
+        40 => What::Maintenance(pick, time),
+        42 => What::ByHand,
         _ => What::Cancel(pick),
+    }
+}
+
+fn person(chance: &mut Chance, pick: u64) -> What {
+    match below(chance, 3) {
+        0 => What::Drain(pick),
+        1 => What::Down(pick),
+        _ => What::Resume(pick),
     }
 }

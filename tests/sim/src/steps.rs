@@ -12,8 +12,12 @@ use crate::clients::of;
 use crate::libc_seam;
 use crate::place::{NODESETS, REGIONS, STRANGER, SUBSCRIPTION};
 use crate::run::{ADMIN, Stage};
-use crate::script::{SECOND, What};
-use crate::world::{Process, Weather};
+use crate::script::{PROGRAMS, SECOND, What};
+use crate::weather::Weather;
+use crate::world::Process;
+
+/// Azure's word for a fault of its own while it makes a VM (FACTS §4).
+const FAULT: &str = "InternalExecutionError";
 
 /// Something that ends by itself.
 #[derive(Debug)]
@@ -22,6 +26,7 @@ pub(crate) enum End {
     Quota(usize),
     Throttle,
     Lag,
+    Maintenance(String),
 }
 
 impl Stage<'_> {
@@ -34,17 +39,27 @@ impl Stage<'_> {
                 self.machine.pass_by_hand(Duration::from_millis(follow));
             }
             What::Kill(pick, effects) => self.kill(*pick, *effects),
+            What::KillNext(program, effects) => {
+                let doom = (PROGRAMS[*program], *effects);
+                of(&self.machine.world).doomed.push(doom);
+            }
             What::KillAll => self.kill_all(|_| true),
             What::RestartSlurm(keeps, takes_along) => self.restart_slurm(*keeps, *takes_along),
-            What::Full(nodeset, one_region, is_late, time) => {
-                let region = if *one_region { REGIONS[0] } else { "*" };
-                self.fill(*nodeset, (region, *is_late), *time);
+            What::Full(nodeset, one_region, late, time) => {
+                self.fill(room(*nodeset, *one_region, *late), *time);
+            }
+            What::OneLeft(nodeset, one_region, late, time) => {
+                self.fill(Room { vms: Some(1), ..room(*nodeset, *one_region, *late) }, *time);
+            }
+            What::Faulty(nodeset, late, time) => {
+                let code = Some(FAULT.to_owned());
+                self.fill(Room { code, ..room(*nodeset, true, *late) }, *time);
             }
             What::NoQuota(nodeset, time) => {
                 of(&self.machine.world).azure.set_quota(&allowance(*nodeset, Some(0)));
                 self.ends_after(*time, End::Quota(*nodeset));
             }
-            What::Throttle(time) => self.throttle(*time),
+            What::Throttle(at_door, time) => self.throttle(*at_door, *time),
             What::Lag(time) => {
                 of(&self.machine.world).azure.change_graph_lag(60 * SECOND);
                 self.ends_after(*time, End::Lag);
@@ -55,6 +70,7 @@ impl Stage<'_> {
                 of(&self.machine.world).weather.lossy.0 = *share;
                 self.weather(|weather| &mut weather.lossy.1, *time);
             }
+            What::Outage(time) => self.weather(|weather| &mut weather.outage, *time),
             What::Slow(time) => self.weather(|weather| &mut weather.slow, *time),
             What::ListsFail(time) => self.weather(|weather| &mut weather.lists_fail, *time),
             What::BadBoots(time) => self.weather(|weather| &mut weather.bad_boots, *time),
@@ -68,6 +84,11 @@ impl Stage<'_> {
             What::Drain(pick) => self.admin(*pick, "drain"),
             What::Down(pick) => self.admin(*pick, "down"),
             What::Resume(pick) => self.admin(*pick, "resume"),
+            What::PowerDown(pick, true) => self.admin(*pick, "power_down_force"),
+            What::PowerDown(pick, false) => self.admin(*pick, "power_down"),
+            What::PowerUp(pick) => self.admin(*pick, "power_up"),
+            What::Linger(time) => self.weather(|weather| &mut weather.lingers, *time),
+            What::Maintenance(pick, time) => self.maintenance(*pick, *time),
         }
     }
 
@@ -147,30 +168,37 @@ impl Stage<'_> {
         self.ends.push((now + time, end));
     }
 
-    fn fill(&mut self, nodeset: usize, (region, late): (&str, bool), time: i64) {
-        let room = Room {
-            region: region.to_owned(),
-            sku: NODESETS[nodeset].sku.to_owned(),
-            zone: None,
-            spot: None,
-            in_set: false,
-            vms: Some(0),
-            late,
-            code: None,
-            message: None,
-        };
+    fn fill(&mut self, room: Room, time: i64) {
         of(&self.machine.world).azure.set_room(room.clone());
         self.ends_after(time, End::Room(Room { vms: None, ..room }));
     }
 
-    fn throttle(&mut self, time: i64) {
+    fn throttle(&mut self, at_door: bool, time: i64) {
         let mut limits = json!(Limits::default());
-        for bucket in ["PutVM", "DeleteVM", "LowCostGet"] {
-            limits["compute"][bucket] = json!({"max": 3.0, "refill_per_s": 0.2});
+        let few = json!({"max": 1.0, "refill_per_s": 0.05});
+        match at_door {
+            true => ["arm_writes", "arm_deletes"].iter().for_each(|name| {
+                limits[name] = few.clone();
+                limits["arm_global_factor"] = json!(1.0);
+            }),
+            false => ["PutVM", "DeleteVM", "LowCostGet"].iter().for_each(|name| {
+                limits["compute"][name] = few.clone();
+            }),
         }
         let changed = of(&self.machine.world).azure.change_limits(&limits);
         changed.expect("these are members of the limits");
         self.ends_after(time, End::Throttle);
+    }
+
+    fn maintenance(&mut self, pick: u64, time: i64) {
+        let node = self.node(pick);
+        {
+            let mut world = of(&self.machine.world);
+            let now = world.now();
+            world.tell(|| format!("  maintenance of {node}"));
+            world.slurm.maintenance(&node, true, now);
+        }
+        self.ends_after(time, End::Maintenance(node));
     }
 
     pub(crate) fn end_what_is_over(&mut self) {
@@ -185,6 +213,7 @@ impl Stage<'_> {
                     world.azure.change_limits(&usual).expect("the usual limits are limits");
                 }
                 End::Lag => drop(world.azure.change_graph_lag(0)),
+                End::Maintenance(node) => world.slurm.maintenance(&node, false, now),
             }
         }
     }
@@ -263,10 +292,19 @@ impl Stage<'_> {
     }
 
     fn admin(&mut self, pick: u64, verb: &str) {
-        let nodes: Vec<String> =
-            NODESETS.iter().flat_map(|of| of.names().collect::<Vec<_>>()).collect();
-        let Some(node) = picked(&nodes, pick) else { return };
-        self.says(node, verb);
+        let node = self.node(pick);
+        self.says(&node, verb);
+    }
+
+    /// A node, rather one that is not off: about those people have something to say.
+    fn node(&self, pick: u64) -> String {
+        let world = of(&self.machine.world);
+        let is_used =
+            |name: &String| world.slurm.node(name).is_some_and(|node| !node.flags.powered_down);
+        let all = all_nodes();
+        let used: Vec<String> = all.iter().filter(|name| is_used(name)).cloned().collect();
+        let from = if used.is_empty() || pick.is_multiple_of(4) { &all } else { &used };
+        picked(from, pick / 4).cloned().expect("a cluster has nodes")
     }
 
     pub(crate) fn says(&self, node: &str, verb: &str) {
@@ -276,11 +314,30 @@ impl Stage<'_> {
         }
         let mut words =
             vec!["update".to_owned(), format!("nodename={node}"), format!("state={verb}")];
-        if verb != "resume" {
+        if matches!(verb, "down" | "drain") {
             words.push(format!("reason={ADMIN}"));
         }
         let output = world.tells_slurm(0, "scontrol", &words);
         world.tell(|| format!("  admin: {} -> {}", words.join(" "), output.status));
+    }
+}
+
+fn all_nodes() -> Vec<String> {
+    NODESETS.iter().flat_map(|of| of.names().collect::<Vec<_>>()).collect()
+}
+
+/// No room for a size, in the first region or everywhere, at PUT or later.
+fn room(nodeset: usize, one_region: bool, late: bool) -> Room {
+    Room {
+        region: if one_region { REGIONS[0] } else { "*" }.to_owned(),
+        sku: NODESETS[nodeset].sku.to_owned(),
+        zone: None,
+        spot: None,
+        in_set: false,
+        vms: Some(0),
+        late,
+        code: None,
+        message: None,
     }
 }
 

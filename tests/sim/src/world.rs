@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use azslurm_arm_emulator::model::Model;
 use azslurm_arm_emulator::model::chance::Chance;
-use azslurm_arm_emulator::model::message::{
-    ArmError, BootOrder, Effect, Method, Request, Response,
-};
+use azslurm_arm_emulator::model::message::{BootOrder, Effect, Method, Request, Response};
 use azslurm_slurm_model::{Call, Output, Slurmctld};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -18,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::laws::Laws;
 use crate::script::{SECOND, below};
+use crate::weather::{SlurmMood, Weather, capitals, is_graph, unavailable};
 
 /// The wall clock at the beginning: 2026-01-01T00:00:00Z.
 pub const BEGAN_MS: i64 = 1_767_225_600_000;
@@ -27,49 +26,6 @@ const BOOT_MORE: u64 = 30_000;
 
 /// A slurmctld that has lost its state has heard of all slurmds after this, in milliseconds.
 const AGAIN_MORE: u64 = 40_000;
-
-/// How slurmctld is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlurmMood {
-    /// It answers.
-    Well,
-    /// It is away.
-    Away,
-    /// It takes connections and does not answer.
-    Hangs,
-}
-
-/// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It arrives and is answered.
-    Good,
-    /// There is no connection.
-    NotSent,
-    /// It is lost on its way.
-    LostThere,
-    /// It arrives, and its answer is lost.
-    LostBack,
-    /// It arrives twice.
-    Twice,
-}
-
-/// What is wrong for a while, each until a time.
-#[derive(Debug, Default)]
-pub struct Weather {
-    /// Of a thousand requests so many are lost.
-    pub lossy: (u64, i64),
-    /// Requests are slow and come twice.
-    pub slow: i64,
-    /// slurmctld is away.
-    pub slurm_away: i64,
-    /// slurmctld hangs.
-    pub slurm_hangs: i64,
-    /// Lists break off.
-    pub lists_fail: i64,
-    /// Guests never register.
-    pub bad_boots: i64,
-}
 
 /// What runs in a VM.
 #[derive(Debug, Clone)]
@@ -124,6 +80,8 @@ pub struct World {
     pub weather: Weather,
     /// Our processes; number 1 is the first.
     pub processes: Vec<Process>,
+    /// Programs whose next process dies so many effects after its start.
+    pub doomed: Vec<(&'static str, u32)>,
     /// What must hold.
     pub laws: Laws,
     /// What happened, in words.
@@ -134,7 +92,9 @@ pub struct World {
     pub chance: Chance,
     /// Somebody has done something.
     pub news: Arc<Notify>,
-    began: Instant,
+    /// Resource Graph names resource groups in another case than they were asked for in (FACTS §8).
+    pub has_odd_case: bool,
+    pub(crate) began: Instant,
 }
 
 impl World {
@@ -146,11 +106,13 @@ impl World {
             guests: BTreeMap::new(),
             weather: Weather::default(),
             processes: Vec::new(),
+            doomed: Vec::new(),
             laws,
             story: Vec::new(),
             is_told: false,
             chance,
             news: Arc::new(Notify::new()),
+            has_odd_case: false,
             began: Instant::now(),
         }
     }
@@ -177,15 +139,6 @@ impl World {
     pub fn broken(&mut self, what: String) {
         self.tell(|| format!("BROKEN: {what}"));
         self.laws.broken.push(what);
-    }
-
-    /// How slurmctld is now.
-    pub fn slurm_mood(&self) -> SlurmMood {
-        match self.now() {
-            now if now < self.weather.slurm_away => SlurmMood::Away,
-            now if now < self.weather.slurm_hangs => SlurmMood::Hangs,
-            _ => SlurmMood::Well,
-        }
     }
 
     /// A pass has ended well.
@@ -248,49 +201,18 @@ impl World {
         self.tell(|| format!("{name} is killed before: {what}"));
     }
 
-    /// What becomes of the next request.
-    pub fn fate_of_request(&mut self) -> Fate {
-        let now = self.now();
-        let draw = below(&mut self.chance, 1000);
-        let (lost, until) = self.weather.lossy;
-        if now < until && draw < lost {
-            return match draw % 3 {
-                0 => Fate::NotSent,
-                1 => Fate::LostThere,
-                _ => Fate::LostBack,
-            };
-        }
-        if now < self.weather.slow && draw.is_multiple_of(10) { Fate::Twice } else { Fate::Good }
-    }
-
-    fn up_to(&mut self, from: u64, more: u64) -> Duration {
-        Duration::from_millis(from + below(&mut self.chance, more))
-    }
-
-    /// How long a request travels, and its answer.
-    pub fn travel(&mut self) -> (Duration, Duration) {
-        if self.now() < self.weather.slow {
-            return (self.up_to(50, 50_000), self.up_to(50, 15_000));
-        }
-        (self.up_to(5, 200), self.up_to(5, 60))
-    }
-
-    /// How much later the second of two comes.
-    pub fn travel_late(&mut self) -> Duration {
-        self.up_to(10, 40_000)
-    }
-
-    /// How long a word to slurmctld takes.
-    pub fn travel_here(&mut self) -> Duration {
-        self.up_to(3, 40)
-    }
-
     /// A request leaves a process.
     pub fn watch_sending(&mut self, process: u32, asked: &Request) {
         let (now, name) = (self.now(), self.name_of(process));
         self.glance();
         let said = self.laws.sent(&name, process, asked, now);
         said.into_iter().for_each(|what| self.broken(what));
+    }
+
+    /// How many effects a new process of a program has, if it dies.
+    pub(crate) fn doom_of(&mut self, program: &str) -> Option<u32> {
+        let at = self.doomed.iter().position(|(of, _)| *of == program)?;
+        Some(self.doomed.swap_remove(at).1)
     }
 
     /// What must hold whenever somebody looks.
@@ -314,15 +236,17 @@ impl World {
     pub fn arrives(&mut self, process: u32, asked: &Request) -> Response {
         let now = self.now();
         self.turn();
-        if now < self.weather.lists_fail && is_list(asked) {
-            let error = ArmError::new(503, "ServiceUnavailable", "The service is unavailable.");
-            return error.to_response();
+        if now < self.weather.lists_fail && is_rest_of_list(asked) {
+            return unavailable();
         }
         let name = self.name_of(process);
         self.glance();
         let said = self.laws.arrives((&name, asked), &self.guests, &self.slurm);
         said.into_iter().for_each(|what| self.broken(what));
-        let response = self.azure.apply(asked, now);
+        let mut response = self.azure.apply(asked, now);
+        if self.has_odd_case && is_graph(&asked.path) {
+            capitals(&mut response);
+        }
         self.news.notify_one();
         if asked.method != Method::Get {
             self.tell(|| {
@@ -341,6 +265,7 @@ impl World {
             said.into_iter().for_each(|what| self.broken(what));
         }
         let output = self.slurm.run(client, words, now);
+        self.linger();
         self.news.notify_one();
         if process != 0 && output.status != 0 {
             self.tell(|| format!("  slurmctld says {}: {}", output.status, output.stderr.trim()));
@@ -418,7 +343,7 @@ impl World {
             self.tell(|| format!("  slurmd of {node} registers from {vm}"));
             self.slurm.slurmd_registers(&node, booted, now);
             self.slurm.slurmd_alive(&node, true, now);
-            self.laws.registered(&node, &vm);
+            self.laws.registered(&node, &vm, now);
         }
     }
 
@@ -450,7 +375,9 @@ impl World {
             return Vec::new();
         }
         let now = self.now();
-        self.slurm.advance(now)
+        let calls = self.slurm.advance(now);
+        self.linger();
+        calls
     }
 
     /// When something happens by itself.
@@ -469,7 +396,9 @@ impl World {
     }
 }
 
-fn is_list(asked: &Request) -> bool {
+/// A page of a list that is not its first, or Resource Graph.
+fn is_rest_of_list(asked: &Request) -> bool {
     let path = asked.path.to_ascii_lowercase();
-    path.ends_with("/virtualmachines") || path.contains("resourcegraph")
+    let is_later = asked.query.iter().any(|(name, _)| name.eq_ignore_ascii_case("$skiptoken"));
+    is_later && path.ends_with("/virtualmachines") || is_graph(&path)
 }

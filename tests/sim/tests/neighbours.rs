@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use azslurm_sim::ledgers::Yard;
 use azslurm_sim::place::NODESETS;
+use azslurm_sim::run::Wish;
 use azslurm_sim::schedule;
 use azslurm_sim::script::{MINUTE, SECOND, Step, What};
 
@@ -24,7 +26,8 @@ fn a_gang_joins_its_block_although_the_ledger_has_lost_the_vm_that_is_in_it() {
         Step { at: 2 * SECOND, what: What::Submit(hb, 2, MINUTE + ODD) },
         Step { at: 2 * MINUTE, what: What::LoseLedger },
     ];
-    let outcome = schedule(SEED, &steps, true, Path::new(FOLDER));
+    let told = Wish { is_told: true, is_looked_at: false };
+    let outcome = schedule(SEED, &steps, told, &mut Yard::new(Path::new(FOLDER)));
     assert_eq!(outcome.broken, [""; 0]);
     let story = &outcome.story;
     let first = |words: &[&str], from: usize| {

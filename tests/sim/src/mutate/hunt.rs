@@ -27,6 +27,8 @@ enum Fate {
     Caught(String),
     /// It panics, which says nothing about the laws.
     Panicked(String),
+    /// The law is broken without the mutation too, which says nothing about it.
+    Broken(String),
     /// Every schedule ended well.
     Missed,
 }
@@ -47,6 +49,7 @@ pub fn hunt(list: &List, only: &[String], search: &Search<'_>) -> anyhow::Result
         let (word, text) = match &fate {
             Fate::Caught(law) => ("caught", law.as_str()),
             Fate::Panicked(text) => ("PANICKED", text.as_str()),
+            Fate::Broken(text) => ("WITHOUT IT", text.as_str()),
             Fate::Missed => ("NOT CAUGHT", one.breaks.as_str()),
         };
         println!("{word:10} {:32} {seconds:5.1} s  {text}", one.name);
@@ -65,25 +68,38 @@ pub fn hunt(list: &List, only: &[String], search: &Search<'_>) -> anyhow::Result
 }
 
 fn fate_of(mutation: &Mutation, search: &Search<'_>) -> anyhow::Result<Fate> {
-    let mut panicked = None;
+    let mut other = Fate::Missed;
     let hints = mutation.seeds.iter().map(|seed| (*seed, 1, 1));
     for run in hints.chain([(search.seed, search.schedules, search.threads)]) {
-        match once(mutation, search.program, run)? {
+        match once(mutation, (search.program, true), run)? {
             Fate::Missed => {}
-            Fate::Panicked(text) => panicked = Some(text),
-            caught @ Fate::Caught(_) => return Ok(caught),
+            Fate::Caught(line) => {
+                match once(mutation, (search.program, false), (seed_of(&line)?, 1, 1))? {
+                    Fate::Missed => return Ok(Fate::Caught(line)),
+                    Fate::Caught(_) | Fate::Panicked(_) | Fate::Broken(_) => {
+                        other = Fate::Broken(line)
+                    }
+                }
+            }
+            none @ (Fate::Panicked(_) | Fate::Broken(_)) => other = none,
         }
     }
-    Ok(panicked.map_or(Fate::Missed, Fate::Panicked))
+    Ok(other)
+}
+
+/// The seed of "seed 7: what is broken".
+fn seed_of(line: &str) -> anyhow::Result<u64> {
+    let number = line.strip_prefix("seed ").and_then(|rest| rest.split(':').next());
+    Ok(number.context("no seed is named")?.parse()?)
 }
 
 fn once(
     mutation: &Mutation,
-    program: &Path,
+    (program, is_on): (&Path, bool),
     (seed, schedules, threads): (u64, u64, u64),
 ) -> anyhow::Result<Fate> {
     let ran = Command::new(program)
-        .env("AZSLURM_MUTANT", &mutation.name)
+        .env("AZSLURM_MUTANT", if is_on { mutation.name.as_str() } else { "" })
         .args(["--first", "--seed", &seed.to_string()])
         .args(["--schedules", &schedules.to_string(), "--threads", &threads.to_string()])
         .args(mutation.focus.iter().map(|kind| format!("--focus={kind}")))
