@@ -198,9 +198,25 @@ pub async fn list(session: &mut Session) -> Listing {
                 Err(out) => out,
             },
         };
-        listing.sources.extend(by_lists(session, arm, (&sites, &graph_out)).await);
+        listing.sources.extend(by_lists(session, arm, (&sites, Some(&graph_out))).await);
     }
     listing
+}
+
+/// Lists by Resource Manager, as things are now, what Resource Graph has shown: there a VM is missing
+/// that was made within the last minute. What cannot be had whole stays as it was.
+pub async fn list_now(session: &Session, listing: &mut Listing) {
+    for (_, arm, sites) in session.clients.doors() {
+        let is_of = |source: &Source| {
+            source.way == Way::Graph && source.sites.iter().any(|site| sites.contains(&site))
+        };
+        let Some(at) = listing.sources.iter().position(is_of) else { continue };
+        let sources = by_lists(session, arm, (&sites, None)).await;
+        match sources.iter().find_map(Source::incomplete) {
+            None => drop(listing.sources.splice(at..=at, sources)),
+            Some(why) => tracing::warn!("{why}; VMs of the last two minutes may not be known"),
+        }
+    }
 }
 
 /// Why Resource Graph is not asked now, if a pass before this learned it.
@@ -278,7 +294,7 @@ type Groups<'a> = BTreeMap<(String, String), Vec<&'a SiteName>>;
 async fn by_lists(
     session: &Session,
     arm: &Arm,
-    (sites, graph_out): (&[&SiteName], &GraphOut),
+    (sites, graph_out): (&[&SiteName], Option<&GraphOut>),
 ) -> Vec<Source> {
     let mut groups = Groups::new();
     for name in sites {
@@ -305,7 +321,7 @@ async fn by_lists(
         let vms = vms.into_iter().filter(is_ours).map(VmRow::from).map(by_name).collect();
         let extent = why.map_or(Extent::Whole, Extent::Part);
         let sites = sites.into_iter().cloned().collect();
-        let graph_out = Some(graph_out.clone());
+        let graph_out = graph_out.cloned();
         sources.push(Source { sites, way: Way::Lists, at, extent, graph_out, vms });
     }
     let subscriptions: BTreeSet<String> = session.subscriptions_of(sites).into_iter().collect();

@@ -129,6 +129,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
         report.forgotten = forgotten::take(session, seen.trust, true).await?.lines;
         return Ok(report);
     }
+    seen = look_closer(session, (seen, &mut listing)).await.map_err(Stop::failed)?;
     let known = known(begun, &seen, &listing);
     listing::remember(session, &listing).map_err(Stop::failed)?;
     takeover::remember(session, seen.trust).map_err(Stop::failed)?;
@@ -168,6 +169,23 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     report.left = left(session).map_err(Stop::failed)?;
     report.calls = asked(session).since(before);
     Ok(report)
+}
+
+/// A request of slurmctld's that no ledger knows may have been carried out already, by a program
+/// whose ledger was taken away: what Azure has now is asked for before its VMs are made once more.
+async fn look_closer(
+    session: &Session,
+    (seen, listing): (Observation, &mut Listing),
+) -> Result<Observation, LedgerError> {
+    let is_lost = |one: &Decided| one.node_reason == NodeReason::ResumeWasLost;
+    if !decide(session, &seen).iter().any(is_lost) {
+        return Ok(seen);
+    }
+    listing::list_now(session, listing).await;
+    // Again Azure first.
+    let seen = observe_again(session, &seen).await?;
+    listing.judge(seen.attempts.values().flatten());
+    Ok(seen)
 }
 
 /// What the session has asked so far.
