@@ -1,7 +1,7 @@
 //! Blocks that are to begin a new life although VMs of them are there: the ledger was lost, or put
-//! back, and no pass had found those VMs when the new life was planned. Two lives are two InfiniBand
-//! partitions, and a gang that spans both does not work. So before anything of a new life is sent
-//! its block is looked for, in Azure and in the ledger.
+//! back, and no pass had found those VMs when the new life was planned. Two lives are two
+//! InfiniBand partitions, and a gang that spans both does not work. So before anything of a new
+//! life is sent its block is looked for, in Azure and in the ledger.
 //!
 //! ```text
 //! our intents in lives that are not made ─► one search for VMs of their blocks ─► a look at each

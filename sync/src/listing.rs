@@ -203,8 +203,8 @@ pub async fn list(session: &mut Session) -> Listing {
     listing
 }
 
-/// Lists by Resource Manager, as things are now, what Resource Graph has shown: there a VM is missing
-/// that was made within the last minute. What cannot be had whole stays as it was.
+/// Lists by Resource Manager, as things are now, what Resource Graph has shown: a VM of the last
+/// minute is missing there. What cannot be had whole stays as it was.
 pub async fn list_now(session: &Session, listing: &mut Listing) {
     for (_, arm, sites) in session.clients.doors() {
         let is_of = |source: &Source| {

@@ -171,8 +171,8 @@ pub extern "C" fn getpid() -> libc::pid_t {
     }
 }
 
-/// Locks of a file, by the name that glibc has for programs with large files. It is variadic; on x86_64 its third argument is where that of a function
-/// with three is.
+/// Locks of a file, by the name that glibc has for programs with large files. It is variadic; on
+/// x86_64 its third argument is where that of a function with three is.
 ///
 /// # Safety
 /// That of the call.

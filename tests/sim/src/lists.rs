@@ -1,5 +1,5 @@
-//! What processes were shown of VMs: the laws that nothing is taken over or deleted by the word of a
-//! list, and nothing is deleted for one that broke off.
+//! What processes were shown of VMs: the laws that nothing is taken over or deleted by the word of
+//! a list, and nothing is deleted for one that broke off.
 
 use std::collections::{BTreeMap, BTreeSet};
 

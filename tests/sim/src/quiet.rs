@@ -69,7 +69,7 @@ impl Stage<'_> {
         kept.iter().for_each(|node| self.says(node, "resume"));
     }
 
-    /// Who has powered on by hand powers off by hand, until neither Azure nor the ledger has the VM.
+    /// Who has powered on by hand powers off by hand, until nobody has the VM any more.
     fn power_off_stranger(&self) {
         let is_there = {
             let mut world = of(&self.machine.world);

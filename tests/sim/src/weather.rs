@@ -1,5 +1,5 @@
-//! What is wrong for a while between the programs, Azure and slurmctld, and what becomes of requests
-//! and answers meanwhile.
+//! What is wrong for a while between the programs, Azure and slurmctld, and what becomes of
+//! requests and answers meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
