@@ -1,7 +1,8 @@
-//! The decision matrices as sums: which cells passes met, which cannot be met here and why, and
-//! which answers of the matrices were given.
+//! The decision matrices as sums: which cells passes met, and which answers were given. A cell is a
+//! coincidence of three or four observations that know nothing of each other, so that none is
+//! impossible and some are rare; each answer must be given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use azslurm_core::attempt::AttemptState;
@@ -17,9 +18,6 @@ pub type NodeCell = (SlurmView, LeaseView, Standing, bool);
 
 const LEASES: [LeaseView; 2] = [LeaseView::Free, LeaseView::Held];
 
-/// Why a simulated cluster never shows a cell.
-type Cannot = Option<&'static str>;
-
 /// A matrix beside what was met of it.
 #[derive(Debug, Default)]
 pub struct Sum {
@@ -31,9 +29,7 @@ pub struct Sum {
     pub answers: usize,
     /// Answers that were given.
     pub given: usize,
-    /// Cells that cannot be met, by the reason.
-    pub cannot: BTreeMap<&'static str, usize>,
-    /// Cells that could be and were not met, and answers that were not given, in words.
+    /// Answers that were not given, and cells that were not met, in words.
     pub missing: Vec<String>,
 }
 
@@ -46,7 +42,7 @@ pub fn attempts(met: &BTreeSet<AttemptCell>) -> Sum {
     let answer = |(slurm, lease, state): &AttemptCell| -> (AttemptAction, AttemptReason) {
         decide_attempt(*slurm, *lease, *state)
     };
-    sum(all, met, (answer, |cell| cannot_attempt(cell)))
+    sum(all, met, answer)
 }
 
 /// The matrix of nodes.
@@ -62,13 +58,13 @@ pub fn nodes(met: &BTreeSet<NodeCell>) -> Sum {
     let answer = |(slurm, lease, standing, held): &NodeCell| -> (NodeAction, NodeReason) {
         decide_node(*slurm, *lease, *standing, *held)
     };
-    sum(all, met, (answer, |cell| cannot_node(cell)))
+    sum(all, met, answer)
 }
 
 fn sum<C: Ord + Debug, A: Ord + Debug>(
     all: impl Iterator<Item = C>,
     met: &BTreeSet<C>,
-    (answer, cannot): (impl Fn(&C) -> A, impl Fn(&C) -> Cannot),
+    answer: impl Fn(&C) -> A,
 ) -> Sum {
     let mut sum = Sum::default();
     let (mut possible, mut given) = (BTreeSet::new(), BTreeSet::new());
@@ -78,26 +74,30 @@ fn sum<C: Ord + Debug, A: Ord + Debug>(
         if met.contains(&cell) {
             sum.met += 1;
             given.insert(answer(&cell));
-        } else if let Some(why) = cannot(&cell) {
-            *sum.cannot.entry(why).or_default() += 1;
         } else {
             sum.missing.push(format!("cell {cell:?} -> {:?}", answer(&cell)));
         }
     }
     (sum.answers, sum.given) = (possible.len(), given.len());
-    sum.missing.extend(possible.difference(&given).map(|answer| format!("answer {answer:?}")));
+    let never = possible.difference(&given).map(|answer| format!("answer {answer:?}"));
+    sum.missing.splice(..0, never);
     sum
 }
 
-fn cannot_attempt((slurm, lease, state): &AttemptCell) -> Cannot {
-    let is_ended = matches!(state, AttemptState::Refused | AttemptState::Gone);
-    cannot(*slurm, *lease, is_ended)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn cannot_node((slurm, lease, _, _): &NodeCell) -> Cannot {
-    cannot(*slurm, *lease, false)
-}
-
-fn cannot(_slurm: SlurmView, _lease: LeaseView, _is_ended: bool) -> Cannot {
-    None
+    #[test]
+    fn a_cell_is_met_and_its_answer_given_or_both_are_missing() {
+        let none = attempts(&BTreeSet::new());
+        assert_eq!((none.met, none.given), (0, 0));
+        assert_eq!(none.missing.len(), none.cells + none.answers);
+        let cell = (SlurmView::Absent, LeaseView::Free, AttemptState::Running);
+        let one = attempts(&BTreeSet::from([cell]));
+        assert_eq!((one.met, one.given), (1, 1));
+        assert_eq!(one.missing.len(), one.cells + one.answers - 2);
+        let cell = (SlurmView::Up, LeaseView::Free, Standing::Lost, false);
+        assert_eq!(nodes(&BTreeSet::from([cell])).met, 1);
+    }
 }

@@ -171,14 +171,10 @@ fn tell_cells(path: &Path, sum: &Sum) {
     for (of, sum) in
         [("attempts", cells::attempts(&sum.attempts)), ("nodes", cells::nodes(&sum.nodes))]
     {
-        let cannot: usize = sum.cannot.values().sum();
         println!(
-            "matrix of {of}: {} of {} answers given; {} of {} cells met, {cannot} cannot be",
+            "matrix of {of}: {} of {} answers given; {} of {} cells met",
             sum.given, sum.answers, sum.met, sum.cells
         );
-        for (why, count) in &sum.cannot {
-            text.push_str(&format!("{of}: {count} cells cannot be met: {why}\n"));
-        }
         for missing in &sum.missing {
             text.push_str(&format!("{of}: {missing} was not met\n"));
         }
