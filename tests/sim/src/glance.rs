@@ -73,7 +73,7 @@ pub struct Glance {
     /// Wall clock minus true time.
     offset: Option<i64>,
     /// Somebody has set the wall clock.
-    was_set: bool,
+    pub was_set: bool,
     /// What the wall clock said when it was looked last.
     wall: i64,
     /// The number of the last event.

@@ -251,6 +251,8 @@ impl Laws {
             return Vec::new();
         }
         let why = self.glance.attempts.get(&vm).and_then(|row| row.why.as_deref());
+        // A clock that was set makes a slurmctld that has lost its state look older than it is.
+        let why = why.filter(|_| !(self.glance.was_set && self.has_lost_jobs));
         if why == Some("orphaned") && self.unheard.contains(&vm) {
             return vec![format!(
                 "{who} deletes {vm} by the word of a slurmctld that has just begun"
