@@ -102,8 +102,13 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
                     if !mark.is_set() {
                         return report.say(recalled(order.may_exist));
                     }
-                    // It is on its way: its answer says whether there is a VM.
-                    sending.await
+                    // It is on its way: its answer says whether there is a VM. After a throttle it
+                    // is not sent once more.
+                    tokio::select! {
+                        biased;
+                        sent = &mut sending => sent,
+                        () = mark.is_clear() => return report.say(recalled(order.may_exist)),
+                    }
                 }
             }
         };

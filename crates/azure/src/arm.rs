@@ -144,7 +144,7 @@ impl Arm {
 
     /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a
     /// `std` or a `tokio` instant), so that a PUT of this call cannot arrive long after it. `mark`
-    /// is set before anything is sent.
+    /// is set while it may have been made.
     ///
     /// # Errors
     /// [`AzureError::Lost`]: it may have been made, although no answer says so. All others: it was

@@ -17,14 +17,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use azslurm_core::config::Limits;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
@@ -100,23 +100,30 @@ pub struct Call {
     pub tries_max: u32,
     /// The longest answer that is read, in bytes.
     pub body_length_max: usize,
-    /// Set before it is sent for the first time.
+    /// Set while it may have been carried out.
     pub mark: SentMark,
 }
 
-/// Tells whether a call was ever sent, also when its future was dropped: what was not sent cannot
-/// arrive any more.
+/// Tells whether a call was sent and may have been carried out, also when its future was dropped:
+/// what was not sent, or was answered with a throttle, cannot be any more.
 #[derive(Debug, Clone, Default)]
-pub struct SentMark(Arc<AtomicBool>);
+pub struct SentMark(Arc<watch::Sender<bool>>);
 
 impl SentMark {
-    /// Whether anything was sent.
+    /// Whether it may have been carried out, as far as is known now.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
     }
 
-    fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Waits until it cannot have been carried out, before it is sent again.
+    pub async fn is_clear(&self) {
+        let mut news = self.0.subscribe();
+        // The sender lives as long as this mark.
+        let _never_closed = news.wait_for(|is_set| !is_set).await;
+    }
+
+    fn set(&self, is_set: bool) {
+        self.0.send_replace(is_set);
     }
 }
 
@@ -242,6 +249,9 @@ impl Client {
             drop(permit);
             let next = self.next(call, &mut story, (&tried, &pass, &bearer)).await;
             drop(pass);
+            if matches!(next, Next::Again(_)) && story.unsettled.is_none() {
+                call.mark.set(false);
+            }
             match next {
                 Next::Again(None) => {}
                 Next::Again(Some(pause)) if Instant::now() + pause < call.deadline => {
@@ -308,7 +318,7 @@ impl Client {
             *request.body_mut() = Some(body.clone().into());
         }
         self.count(call);
-        call.mark.set();
+        call.mark.set(true);
         let tried = self.wire.carry(request, call.body_length_max).await;
         log(call, &tried, &id, begun.elapsed());
         tried

@@ -351,3 +351,19 @@ async fn a_token_goes_to_no_other_host() {
     assert_eq!(reply.answer, Answer::Done(OperationState::Succeeded));
     assert!(other.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_call_that_was_throttled_cannot_have_been_carried_out() {
+    let azure = Fake::start().await;
+    azure.next([with(429, &[("Retry-After", "60")], json!({"code": "OperationNotAllowed"}))]);
+    let (arm, mark) = (azure.arm(), SentMark::default());
+    let sent = mark.clone();
+    let sending =
+        tokio::spawn(async move { arm.put_vm(&place(), &spec(VM), soon(300), &sent).await });
+    while azure.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::timeout(Duration::from_secs(30), mark.is_clear()).await.unwrap();
+    sending.abort();
+    assert_eq!(azure.seen().len(), 1);
+}

@@ -141,8 +141,6 @@ impl Laws {
     /// The ledger's file is about to be taken away.
     pub fn ledger_goes(&mut self) {
         self.remember();
-        // Which of them are of one block is lost with it, until a pass has looked.
-        self.sets.clear();
         self.connection = None;
         self.glance = Glance::default();
     }
