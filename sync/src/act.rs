@@ -44,8 +44,11 @@ pub fn take(
 ) -> Result<Vec<NodeName>, LedgerError> {
     let config = session.config.clone();
     let touched: Vec<&Decided> = decided.iter().filter(|one| one.touches_azure()).collect();
+    let is_asked_for = |one: &&Decided| one.node_action == NodeAction::Resume;
+    let asked_for: Vec<NodeName> =
+        decided.iter().filter(is_asked_for).map(|one| one.node.clone()).collect();
     let passed_over = session.ledger.write(|writer| {
-        let nodes = touched.iter().map(|one| one.node.clone()).collect();
+        let nodes = touched.iter().map(|one| &one.node).chain(&asked_for).cloned().collect();
         let changed = changed(writer, seen, &nodes)?;
         for decided in touched.iter().filter(|one| !changed.contains(&one.node)) {
             if let Some(lease) = lease(writer, holder, &decided.node)? {
@@ -59,12 +62,8 @@ pub fn take(
         holds::strike_boots(writer, &config, (&missed, now()))?;
         Ok::<_, LedgerError>(changed)
     })?;
-    let nodes: Vec<NodeName> = decided
-        .iter()
-        .filter(|decided| decided.node_action == NodeAction::Resume)
-        .map(|decided| decided.node.clone())
-        .filter(|node| !passed_over.contains(node))
-        .collect();
+    let nodes: Vec<NodeName> =
+        asked_for.into_iter().filter(|node| !passed_over.contains(node)).collect();
     if !nodes.is_empty() {
         let request = ResumeRequest { nodes, jobs: Vec::new(), replace_running: false };
         front::intend(session, holder, &request)?;
