@@ -31,7 +31,7 @@ TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
 # `make prove`: so many schedules (about a hundred a second on two cores), on how many threads; for each mutation so many.
 SCHEDULES ?= 60000
-MUTANT_SCHEDULES ?= 400
+MUTANT_SCHEDULES ?= 2500
 THREADS ?= 2
 # Of `make prove` the first seed, else 1; of `make chaos` the seed, else one of its own: it does not repeat a
 # finding there, but often another run does.
