@@ -98,18 +98,13 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
             tokio::select! {
                 biased;
                 sent = &mut sending => sent,
-                () = order.recall.called() => {
-                    if !mark.is_set() {
-                        return report.say(recalled(order.may_exist));
-                    }
-                    // It is on its way: its answer says whether there is a VM. After a throttle it
-                    // is not sent once more.
-                    tokio::select! {
-                        biased;
-                        sent = &mut sending => sent,
-                        () = mark.is_clear() => return report.say(recalled(order.may_exist)),
-                    }
-                }
+                // What is on its way is waited for: its answer says whether there is a VM. What is
+                // not, or was throttled, is not sent any more.
+                () = order.recall.called() => tokio::select! {
+                    biased;
+                    () = mark.is_clear() => return report.say(recalled(order.may_exist)),
+                    sent = &mut sending => sent,
+                },
             }
         };
         match sent {

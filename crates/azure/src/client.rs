@@ -110,12 +110,7 @@ pub struct Call {
 pub struct SentMark(Arc<watch::Sender<bool>>);
 
 impl SentMark {
-    /// Whether it may have been carried out, as far as is known now.
-    pub fn is_set(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Waits until it cannot have been carried out, before it is sent again.
+    /// Waits until it cannot have been carried out, as far as is known then.
     pub async fn is_clear(&self) {
         let mut news = self.0.subscribe();
         // The sender lives as long as this mark.

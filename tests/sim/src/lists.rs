@@ -35,9 +35,9 @@ impl Lists {
         };
         match rest.strip_prefix('/').map(|name| (name, name.contains('/'))) {
             Some((name, false)) if answer.status == 200 => {
-                let (_, who) = self.shown.entry(name.to_owned()).or_default();
+                let (at, who) = self.shown.entry(name.to_owned()).or_default();
+                group.clone_into(at);
                 who.insert(process);
-                self.shown.entry(name.to_owned()).or_default().0 = group.to_owned();
             }
             Some(_) => {}
             None if group.contains("/resourcegroups/") => {
