@@ -99,12 +99,15 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
                 biased;
                 sent = &mut sending => sent,
                 // What is on its way is waited for: its answer says whether there is a VM. What is
-                // not, or was throttled, is not sent any more.
-                () = order.recall.called() => tokio::select! {
-                    biased;
-                    () = mark.is_clear() => return report.say(recalled(order.may_exist)),
-                    sent = &mut sending => sent,
-                },
+                // not, or was throttled, is not sent any more, nor is what gets no answer.
+                () = order.recall.called() => {
+                    mark.stop();
+                    tokio::select! {
+                        biased;
+                        () = mark.is_clear() => return report.say(recalled(order.may_exist)),
+                        sent = &mut sending => sent,
+                    }
+                }
             }
         };
         match sent {

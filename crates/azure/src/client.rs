@@ -17,7 +17,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use azslurm_core::config::Limits;
@@ -105,20 +105,36 @@ pub struct Call {
 }
 
 /// Tells whether a call was sent and may have been carried out, also when its future was dropped:
-/// what was not sent, or was answered with a throttle, cannot be any more.
+/// what was not sent, or was answered with a throttle, cannot be any more. By it a call is also
+/// stopped.
 #[derive(Debug, Clone, Default)]
-pub struct SentMark(Arc<watch::Sender<bool>>);
+pub struct SentMark(Arc<Mark>);
+
+#[derive(Debug, Default)]
+struct Mark {
+    may_be_done: watch::Sender<bool>,
+    is_stopped: AtomicBool,
+}
 
 impl SentMark {
     /// Waits until it cannot have been carried out, as far as is known then.
     pub async fn is_clear(&self) {
-        let mut news = self.0.subscribe();
+        let mut news = self.0.may_be_done.subscribe();
         // The sender lives as long as this mark.
         let _never_closed = news.wait_for(|is_set| !is_set).await;
     }
 
+    /// Nothing more is sent: a try that is under way is waited for, and is the last.
+    pub fn stop(&self) {
+        self.0.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.is_stopped.load(Ordering::Relaxed)
+    }
+
     fn set(&self, is_set: bool) {
-        self.0.send_replace(is_set);
+        self.0.may_be_done.send_replace(is_set);
     }
 }
 
@@ -235,6 +251,10 @@ impl Client {
             let Ok(permit) = timeout_at(call.deadline, self.in_flight.acquire()).await else {
                 return story.shut_out(call, Shut::Late);
             };
+            if call.mark.is_stopped() {
+                pass.unused();
+                return story.shut_out(call, Shut::Late);
+            }
             if !pass.is_open() {
                 // Azure has closed a bucket while this call waited for its place.
                 pass.unused();

@@ -63,7 +63,7 @@ pub struct Laws {
     /// PUTs that were refused for good, by node and resource group: when, and which VM.
     refusals: BTreeMap<(String, String), Vec<i64>>,
     untold: Untold,
-    lists: Lists,
+    pub(crate) lists: Lists,
     /// VMs that were wanted when slurmctld lost its state, and whose slurmd it has not heard of
     /// since.
     unheard: BTreeSet<String>,
@@ -242,9 +242,7 @@ impl Laws {
         };
         let registered = self.registered.get(&guest.node).filter(|(of, _)| *of == vm);
         let is_its_vm = registered.is_some();
-        // It was given up before slurmd came.
-        let doomed = self.doomed.get(&vm).copied().unwrap_or(i64::MAX);
-        if registered.is_some_and(|(_, at)| *at > doomed.saturating_sub(LOOK_MAX)) {
+        if registered.is_some_and(|(_, at)| self.is_given_up(&vm, *at)) {
             self.excuse(&guest.node);
             return Vec::new();
         }
@@ -271,6 +269,11 @@ impl Laws {
             return vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)];
         }
         Vec::new()
+    }
+
+    /// Whether a VM was given up before its slurmd came, at this moment: its job goes with it.
+    fn is_given_up(&self, vm: &str, came: i64) -> bool {
+        self.doomed.get(vm).is_some_and(|doomed| came > doomed.saturating_sub(LOOK_MAX))
     }
 
     /// A PUT that was not answered must not arrive after it was given up.
@@ -436,6 +439,9 @@ impl Laws {
         // Once more with a slurmctld that has begun anew: it has been there before.
         let known = self.registered.get(node).filter(|(of, _)| *of == vm);
         let at = known.map_or(now, |(_, at)| *at);
+        if self.is_given_up(&vm, at) {
+            self.excuse(node);
+        }
         self.registered.insert(node.to_owned(), (vm, at));
     }
 

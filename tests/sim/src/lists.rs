@@ -9,25 +9,33 @@ use serde_json::Value;
 use crate::libc_seam::FIRST_PID;
 use crate::weather::is_graph;
 
+/// Resource Graph among the lists.
+const GRAPH: &str = "graph";
 const VMS: &str = "/providers/microsoft.compute/virtualmachines";
 
 /// What Azure has answered.
 #[derive(Debug, Default)]
 pub struct Lists {
     /// Of each process that lists VMs: whether its latest list of a resource group, by path in
-    /// lower case, is whole.
+    /// lower case, or of [`GRAPH`] in this pass is whole.
     whole: BTreeMap<u32, BTreeMap<String, bool>>,
     /// VMs that were asked for and are there, by name in lower case: where, and who asked.
     shown: BTreeMap<String, (String, BTreeSet<u32>)>,
 }
 
 impl Lists {
+    /// A process begins a pass: what it was shown before counts no more.
+    pub(crate) fn begins(&mut self, process: u32) {
+        self.whole.remove(&process);
+    }
+
     /// An answer reaches a process.
     pub(crate) fn answered(&mut self, process: u32, asked: &Request, answer: &Response) {
         let path = asked.path.to_ascii_lowercase();
         if is_graph(&path) && answer.status == 200 {
-            // What was listed before counts no more.
-            self.whole.entry(process).or_default().clear();
+            let body = answer.body.as_ref();
+            let is_whole = body.is_none_or(|body| body["$skipToken"].is_null());
+            self.whole.entry(process).or_default().insert(GRAPH.to_owned(), is_whole);
         }
         let Some((group, rest)) = path.split_once(VMS).filter(|_| asked.method == Method::Get)
         else {
@@ -55,8 +63,11 @@ impl Lists {
             return Some(format!("{vm} is adopted, and Azure was not asked for it"));
         };
         let mut lists = who.iter().filter_map(|process| self.whole.get(process)).peekable();
-        let is_by_part =
-            lists.peek().is_some() && lists.all(|of_process| of_process.get(group) == Some(&false));
+        // With a whole answer of Resource Graph the lists are only a second look.
+        let is_by_part = lists.peek().is_some()
+            && lists.all(|of_process| {
+                of_process.get(GRAPH) != Some(&true) && of_process.get(group) == Some(&false)
+            });
         (is_doomed && is_by_part)
             .then(|| format!("{vm} is deleted as an orphan for a list that broke off"))
     }

@@ -211,6 +211,7 @@ impl Machine {
 
     async fn one_pass(&self, process: u32, follow: Duration) -> Result<(), Stop> {
         self.beginning(process, "begins a pass").await;
+        of(&self.world).laws.lists.begins(process);
         let mut session = self.session(process)?;
         self.seen.look(self).await;
         pass(&mut session, Options { dry_run: false, wait: follow, force: false }).await?;
