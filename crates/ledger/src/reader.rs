@@ -73,7 +73,8 @@ impl Reader {
         let mut rows = statement.query(params).map_err(&failed)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next().map_err(&failed)? {
-            let mut cells = Cells { row, next: 0, table: query.table, path: &self.path };
+            let (is_first, path) = (found.is_empty(), self.path.as_path());
+            let mut cells = Cells { row, next: 0, table: query.table, path, is_first };
             found.push(read(&mut cells)?);
         }
         Ok(found)
@@ -120,12 +121,14 @@ impl Reader {
 }
 
 /// The cells of one row, read in the order of the statement's columns. Each read names its column,
-/// which is compared with the statement's: reading in another order is our own mistake.
+/// which the first row compares with the statement's: reading in another order is our own mistake.
 pub(crate) struct Cells<'row> {
     row: &'row Row<'row>,
     next: usize,
     table: &'static str,
     path: &'row Path,
+    /// The statement's first row: the others have the same columns.
+    is_first: bool,
 }
 
 impl Cells<'_> {
@@ -135,13 +138,19 @@ impl Cells<'_> {
         column: &'static str,
         read: impl FnOnce(ValueRef<'_>) -> Option<T>,
     ) -> Result<T, LedgerError> {
+        if self.is_first {
+            self.check(column);
+        }
+        let value = self.row.get_ref(self.next).expect("the statement has this column");
+        self.next += 1;
+        read(value).ok_or_else(|| self.damaged(column, value))
+    }
+
+    fn check(&self, column: &str) {
         let name = self.row.as_ref().column_name(self.next).unwrap_or_default();
         // SQLite spells it as the file's schema does, and takes any case of ours for it.
         let is_it = name.eq_ignore_ascii_case(column);
         assert!(is_it, "column {} of {} is {name} and not {column}", self.next, self.table);
-        let value = self.row.get_ref(self.next).expect("the column was just named");
-        self.next += 1;
-        read(value).ok_or_else(|| self.damaged(column, value))
     }
 
     fn damaged(&self, column: &'static str, value: ValueRef<'_>) -> LedgerError {

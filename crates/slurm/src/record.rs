@@ -1,7 +1,12 @@
 //! `Key=value Key=value …`, as `scontrol show … -o` writes it: values may hold blanks and `=`, keys
 //! differ between versions, and nothing is quoted. Nothing here knows what a key means.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+
+/// Room for the fields of a node or a job.
+const FIELDS_USUAL: usize = 64;
 
 /// One line, taken apart.
 #[derive(Debug)]
@@ -23,22 +28,28 @@ impl<'a> Record<'a> {
     ///
     /// A key counts once. So a reason `disk full State=IDLE` stays a reason, whatever it says.
     pub(crate) fn parse(line: &'a str, grammar: &Grammar) -> Record<'a> {
-        let mut starts: Vec<(&str, usize, usize)> = Vec::new();
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        for (at, word) in words(line) {
-            let Some(key) = key_of(word) else { continue };
-            let in_free_text = starts.last().is_some_and(|(key, ..)| grammar.free.contains(key));
-            let may_begin = !in_free_text || grammar.known.contains(&key);
+        let mut fields: Vec<(&str, &str)> = Vec::with_capacity(FIELDS_USUAL);
+        let mut seen: HashSet<&str, RandomState> =
+            HashSet::with_capacity_and_hasher(FIELDS_USUAL, RandomState::default());
+        let mut value_at = 0;
+        let mut is_free = false;
+        let mut word = Some(0);
+        while let Some(at) = word {
+            word = next_word(line, at);
+            let Some(key) = key_of(&line[at..]) else { continue };
+            let may_begin = !is_free || grammar.known.contains(&key);
             if may_begin && seen.insert(key) {
-                starts.push((key, at, at + key.len() + 1));
+                if let Some((_, value)) = fields.last_mut() {
+                    *value = line[value_at..at].trim();
+                }
+                value_at = at + key.len() + 1;
+                is_free = grammar.free.contains(&key);
+                fields.push((key, ""));
             }
         }
-        let ends = starts.iter().skip(1).map(|(_, at, _)| *at).chain([line.len()]);
-        let fields = starts
-            .iter()
-            .zip(ends)
-            .map(|((key, _, value), end)| (*key, line[*value..end].trim()))
-            .collect();
+        if let Some((_, value)) = fields.last_mut() {
+            *value = line[value_at..].trim();
+        }
         Record { fields }
     }
 
@@ -77,22 +88,20 @@ pub(crate) fn timestamp(text: &str) -> Option<azslurm_core::Timestamp> {
     Some(azslurm_core::Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
-/// The words of a line, with their places.
-fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
-    line.split(' ').scan(0, |at, word| {
-        let here = *at;
-        *at += word.len() + 1;
-        Some((here, word))
-    })
+/// Where the word after the one at `at` begins.
+fn next_word(line: &str, at: usize) -> Option<usize> {
+    let length = line.as_bytes()[at..].iter().position(|b| *b == b' ')?;
+    Some(at + length + 1)
 }
 
-/// `Key` of `Key=value`. Keys of Slurm's: `CPUs/Task`, `ReqB:S:C:T`, `NtasksPerN:B:S:C`,
-/// `Socks/Node`, `MCS_label`.
-fn key_of(word: &str) -> Option<&str> {
-    let (key, _) = word.split_once('=')?;
-    let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_/:.&-".contains(&b));
-    is_key.then_some(key)
+/// `Key` of what begins with `Key=value`. Keys of Slurm's: `CPUs/Task`, `ReqB:S:C:T`,
+/// `NtasksPerN:B:S:C`, `Socks/Node`, `MCS_label`.
+fn key_of(text: &str) -> Option<&str> {
+    let is_of_key = |b: &u8| b.is_ascii_alphanumeric() || b"_/:.&-".contains(b);
+    let length = text.bytes().take_while(|b| is_of_key(b)).count();
+    let key =
+        text.get(..length).filter(|key| key.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+    text[length..].starts_with('=').then_some(key)
 }
 
 #[cfg(test)]

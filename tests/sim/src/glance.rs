@@ -95,7 +95,8 @@ impl Glance {
         let has_stepped = self.offset.replace(offset).is_some_and(|old| old != offset);
         self.was_set |= has_stepped;
         let mut broken: Vec<String> = self.unrenewed(around).into_iter().collect();
-        let version = connection.query_row("PRAGMA data_version", (), |row| row.get(0))?;
+        let version =
+            connection.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?;
         let wall = std::mem::replace(&mut self.wall, around.wall);
         if self.version.replace(version) == Some(version) {
             return Ok(broken);

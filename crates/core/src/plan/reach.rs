@@ -176,6 +176,9 @@ fn hold_of_all<'a>(
     sight: &Sight<'a>,
     counts: impl Fn(HoldStanding) -> bool,
 ) -> Option<&'a Hold> {
+    if sight.holds.is_empty() {
+        return None;
+    }
     let (name, nodeset) = sight.config.nodeset_of(node)?;
     let image = nodeset.image.reference_text();
     let block = block_of((name, nodeset), node);
