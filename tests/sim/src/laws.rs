@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::glance::{Around, AttemptRow, Glance, LeaseRow};
 use crate::lists::Lists;
+use crate::refusals::Refusals;
 use crate::run::ADMIN;
 use crate::script::SECOND;
 use crate::untold::{Untold, last_hold};
@@ -20,11 +21,6 @@ use crate::world::{Guest, Process};
 /// A driver looks every second whether its leases are still its own; a request that it began before
 /// may leave as much later.
 const LOOK_MAX: i64 = 3 * SECOND;
-
-/// A place that has refused so many VMs of one node within [`REFUSALS_WITHIN`] is not asked again.
-const REFUSALS_MAX: usize = 4;
-/// See there.
-const REFUSALS_WITHIN: i64 = 60 * SECOND;
 
 /// The laws, and what is to be known to judge by them.
 #[derive(Debug)]
@@ -61,7 +57,7 @@ pub struct Laws {
     /// How often the PUT of a VM was sent and has arrived.
     puts: BTreeMap<String, (u32, u32)>,
     /// PUTs that were refused for good, by node and resource group: when, and which VM.
-    refusals: BTreeMap<(String, String), Vec<i64>>,
+    refusals: Refusals,
     untold: Untold,
     pub(crate) lists: Lists,
     /// VMs that were wanted when slurmctld lost its state, and whose slurmd it has not heard of
@@ -93,7 +89,7 @@ impl Laws {
             deletes: BTreeSet::new(),
             is_throttled: false,
             puts: BTreeMap::new(),
-            refusals: BTreeMap::new(),
+            refusals: Refusals::default(),
             untold: Untold::default(),
             lists: Lists::default(),
             unheard: BTreeSet::new(),
@@ -265,10 +261,19 @@ impl Laws {
         if is_its_vm && !is_leaving && is_up && why == Some("orphaned") {
             return vec![format!("{who} deletes {vm}, on which {} is up", guest.node)];
         }
-        if is_its_vm && !is_leaving && slurm.jobs().iter().any(runs) {
-            return vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)];
+        let jobs = slurm.jobs();
+        let Some(job) = jobs.iter().find(|job| is_its_vm && !is_leaving && runs(job)) else {
+            return Vec::new();
+        };
+        // It began when another of its nodes came from a VM that was given up before.
+        let is_on_given_up = |node: &String| {
+            self.registered.get(node).is_some_and(|(vm, at)| self.is_given_up(vm, *at))
+        };
+        if job.nodes.iter().any(is_on_given_up) {
+            self.excuse(&guest.node);
+            return Vec::new();
         }
-        Vec::new()
+        vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)]
     }
 
     /// Whether a VM was given up before its slurmd came, at this moment: its job goes with it.
@@ -381,7 +386,7 @@ impl Laws {
         let vm = vm_of(&asked.path);
         let is_refused = (400..500).contains(&answer.status) && answer.status != 429;
         if let (Some(vm), Method::Put, true) = (&vm, asked.method, is_refused) {
-            self.refused(vm, &asked.path, now);
+            self.broken.extend(self.refusals.another(vm, &asked.path, now));
         }
         if answer.status != 429 {
             return;
@@ -390,18 +395,6 @@ impl Laws {
         let wait = answer.header_value("retry-after").and_then(|text| text.parse::<i64>().ok());
         if let Some(wait) = wait {
             self.not_before.insert((process, key_of(asked)), now + wait * SECOND);
-        }
-    }
-
-    fn refused(&mut self, vm: &str, path: &str, now: i64) {
-        let node = vm.rsplit_once('-').map_or(vm, |(node, _)| node).to_owned();
-        let group = path.trim_end_matches(vm).to_ascii_lowercase();
-        let times = self.refusals.entry((node.clone(), group)).or_default();
-        times.retain(|at| now - at < REFUSALS_WITHIN);
-        times.push(now);
-        if times.len() > REFUSALS_MAX {
-            let text = format!("{} VMs of {node} were refused at one place in a row", times.len());
-            self.broken.push(text);
         }
     }
 

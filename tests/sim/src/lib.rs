@@ -29,6 +29,7 @@ pub mod place;
 pub mod programs;
 pub mod proof;
 mod quiet;
+mod refusals;
 pub mod run;
 pub mod script;
 pub mod seen;
