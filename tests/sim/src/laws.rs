@@ -253,8 +253,10 @@ impl Laws {
         let is_leaving = slurm
             .node(&guest.node)
             .is_none_or(|node| node.flags.powering_down || node.flags.power_down);
-        let runs =
-            |job: &JobSeen| job.state == JobState::Running && job.nodes.contains(&guest.node);
+        let has = |job: &JobSeen| {
+            matches!(job.state, JobState::Running | JobState::Configuring)
+                && job.nodes.contains(&guest.node)
+        };
         let is_up = slurm.node(&guest.node).is_some_and(|node| {
             !node.is_down && !node.flags.powering_up && !node.flags.powered_down
         });
@@ -262,10 +264,10 @@ impl Laws {
             return vec![format!("{who} deletes {vm}, on which {} is up", guest.node)];
         }
         let jobs = slurm.jobs();
-        let Some(job) = jobs.iter().find(|job| is_its_vm && !is_leaving && runs(job)) else {
+        let Some(job) = jobs.iter().find(|job| is_its_vm && !is_leaving && has(job)) else {
             return Vec::new();
         };
-        // It began when another of its nodes came from a VM that was given up before.
+        // It began when another of its nodes came from a VM that was given up before, or will.
         let is_on_given_up = |node: &String| {
             self.registered.get(node).is_some_and(|(vm, at)| self.is_given_up(vm, *at))
         };
@@ -273,7 +275,10 @@ impl Laws {
             self.excuse(&guest.node);
             return Vec::new();
         }
-        vec![format!("{who} deletes {vm} while a job runs on {}", guest.node)]
+        let runs = job.state == JobState::Running;
+        runs.then(|| format!("{who} deletes {vm} while a job runs on {}", guest.node))
+            .into_iter()
+            .collect()
     }
 
     /// Whether a VM was given up before its slurmd came, at this moment: its job goes with it.

@@ -147,8 +147,12 @@ impl Slurmctld {
         }
     }
 
-    /// Ends that are under way on a silent node are confirmed by nobody, until it is given up.
+    /// Ends that are under way on a silent node are confirmed by nobody, until it is given up. On
+    /// one that was given up before nobody is waited for.
     fn hear_no_end(&mut self, at: usize) {
+        if self.nodes[at].is_down {
+            return;
+        }
         for place in &self.active {
             let ends = self.jobs[*place].completing.iter_mut();
             ends.filter(|(node, _)| *node == at).for_each(|(_, until)| *until = NEVER);
