@@ -265,7 +265,9 @@ impl Stage<'_> {
         let ledger = &self.machine.place.ledger;
         let to = ledger.with_file_name("snapshot.db");
         let _absent = std::fs::remove_file(&to);
-        let Ok(connection) = rusqlite::Connection::open(ledger) else { return };
+        // Where there is none, none is made.
+        let with = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let Ok(connection) = rusqlite::Connection::open_with_flags(ledger, with) else { return };
         let name = to.to_string_lossy().into_owned();
         if connection.execute("VACUUM INTO ?1", [name]).is_ok() {
             self.snapshot = Some(to);
