@@ -15,6 +15,8 @@ use crate::evidence::{self, Line};
 pub struct Ledgers {
     /// When each VM and each block was intended first, by its name in lower case: milliseconds.
     pub intents: BTreeMap<String, i64>,
+    /// The names of them that the last ledger knows.
+    pub last: BTreeSet<String>,
     /// The life of the block that each VM was made for, by the VM's name.
     pub blocks: BTreeMap<String, String>,
     /// What is wrong with them.
@@ -26,6 +28,7 @@ pub fn read(bed: &Bed) -> Result<Ledgers> {
     let mut ledgers = Ledgers::default();
     let last = bed.cluster.ledger_path();
     read_one(&last, &mut ledgers).with_context(|| last.display().to_string())?;
+    ledgers.last = ledgers.intents.keys().cloned().collect();
     for path in taken(&bed.disk())? {
         // One that was taken before its first table was made has nothing to say.
         if let Err(error) = read_one(&path, &mut ledgers) {
