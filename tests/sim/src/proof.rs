@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cells::{self, AttemptCell, NodeCell};
 use crate::ledgers::Yard;
-use crate::run::Wish;
+use crate::run::{Outcome, Wish};
 use crate::script::Taste;
 use crate::{schedule, script_of, shrink};
 use clap::Parser;
@@ -50,6 +50,10 @@ pub struct Arguments {
     /// and write to this file which ones they do not meet
     #[arg(long)]
     cells: Option<PathBuf>,
+    /// With --cells: a file of seeds, one in a line, that are run before the others. Afterwards it
+    /// holds those that met a cell which none before them had met
+    #[arg(long, requires = "cells")]
+    corpus: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -58,6 +62,24 @@ struct Sum {
     attempts: BTreeSet<AttemptCell>,
     nodes: BTreeSet<NodeCell>,
     processes: usize,
+    /// Seeds that met a cell which none before them had met.
+    first_met: Vec<u64>,
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.processes += outcome.processes;
+        let before = self.attempts.len() + self.nodes.len();
+        self.attempts.extend(outcome.seen.attempts.into_inner());
+        self.nodes.extend(outcome.seen.nodes.into_inner());
+        if self.attempts.len() + self.nodes.len() > before {
+            self.first_met.push(seed);
+        }
+        if let Some(what) = outcome.broken.into_iter().next() {
+            eprintln!("seed {seed}: {what}");
+            self.failed.push((seed, what));
+        }
+    }
 }
 
 /// Runs what was asked for; the exit code says whether no law was broken.
@@ -67,15 +89,23 @@ pub fn prove(arguments: &Arguments) -> ExitCode {
     if let Some(seed) = arguments.replay {
         return tell(seed, arguments);
     }
+    let corpus = match arguments.corpus.as_deref().map(read_corpus).transpose() {
+        Ok(corpus) => corpus.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("cannot read the corpus: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let begun = Instant::now();
+    let all = corpus.len() as u64 + arguments.schedules;
     let (done, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let sum = Mutex::new(Sum::default());
     std::thread::scope(|scope| {
         for thread in 0..arguments.threads {
-            let (done, is_over, sum, arguments) = (&done, &is_over, &sum, arguments);
-            scope.spawn(move || work(thread, arguments, (done, is_over, sum)));
+            let (done, is_over, sum, corpus) = (&done, &is_over, &sum, corpus.as_slice());
+            scope.spawn(move || work(thread, (arguments, corpus), (done, is_over, sum)));
         }
-        scope.spawn(|| say(&done, &is_over, (begun, arguments.schedules)));
+        scope.spawn(|| say(&done, &is_over, (begun, all)));
     });
     let sum = sum.into_inner().expect("whoever panics with it ends the run");
     let (schedules, seconds) = (done.into_inner(), begun.elapsed().as_secs_f64());
@@ -87,6 +117,12 @@ pub fn prove(arguments: &Arguments) -> ExitCode {
     );
     if let Some(path) = &arguments.cells {
         tell_cells(path, &sum);
+    }
+    if let Some(path) = arguments.corpus.as_ref().filter(|_| sum.failed.is_empty()) {
+        let text: String = sum.first_met.iter().map(|seed| format!("{seed}\n")).collect();
+        if let Err(error) = std::fs::write(path, text) {
+            eprintln!("cannot write {}: {error}", path.display());
+        }
     }
     for (seed, what) in &sum.failed {
         println!("seed {seed}: {what}");
@@ -100,30 +136,26 @@ pub fn prove(arguments: &Arguments) -> ExitCode {
 
 fn work(
     thread: u64,
-    arguments: &Arguments,
+    (arguments, corpus): (&Arguments, &[u64]),
     (done, is_over, sum): (&AtomicU64, &AtomicBool, &Mutex<Sum>),
 ) {
     let wish = Wish { is_told: false, is_looked_at: arguments.cells.is_some() };
-    let last = arguments.seed + arguments.schedules;
     let mut yard = Yard::new(&arguments.folder);
-    let mut seed = arguments.seed + thread;
-    while seed < last && !is_over.load(Ordering::Relaxed) {
+    let seeds = arguments.seed..arguments.seed + arguments.schedules;
+    let all = corpus.iter().copied().chain(seeds);
+    for seed in all.skip(thread as usize).step_by(arguments.threads as usize) {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         let outcome = schedule(seed, &script_of(seed, &arguments.taste), wish, &mut yard);
         let mut sum = sum.lock().expect("whoever panics with it ends the run");
-        sum.processes += outcome.processes;
-        sum.attempts.extend(outcome.seen.attempts.into_inner());
-        sum.nodes.extend(outcome.seen.nodes.into_inner());
-        if let Some(what) = outcome.broken.into_iter().next() {
-            eprintln!("seed {seed}: {what}");
-            sum.failed.push((seed, what));
-        }
+        sum.add(seed, outcome);
         let is_enough = sum.failed.len() >= if arguments.first { 1 } else { FAILURES_MAX };
         drop(sum);
         done.fetch_add(1, Ordering::Relaxed);
         if is_enough {
             is_over.store(true, Ordering::Relaxed);
         }
-        seed += arguments.threads;
     }
 }
 
@@ -182,4 +214,10 @@ fn tell_cells(path: &Path, sum: &Sum) {
     if let Err(error) = std::fs::write(path, text) {
         eprintln!("cannot write {}: {error}", path.display());
     }
+}
+
+fn read_corpus(path: &Path) -> std::io::Result<Vec<u64>> {
+    let text = std::fs::read_to_string(path)?;
+    let seed = |line: &str| line.trim().parse().map_err(std::io::Error::other);
+    text.lines().filter(|line| !line.is_empty()).map(seed).collect()
 }
