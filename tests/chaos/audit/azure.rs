@@ -12,8 +12,8 @@ use crate::bed::Bed;
 /// What azslurm makes itself, with its tags.
 const TAGGED: [&str; 3] = ["virtualMachines", "availabilitySets", "proximityPlacementGroups"];
 
-/// What is empty, costs nothing, and is deleted by a pass an hour after it was made where the ledger
-/// that knew it was lost: a run is shorter. The simulation's virtual hours see it deleted.
+/// What is empty, costs nothing, and is deleted by a pass an hour after it was made where the
+/// ledger that knew it was lost: a run is shorter. The simulation's virtual hours see it deleted.
 const FORGOTTEN: [&str; 2] = ["availabilitySets", "proximityPlacementGroups"];
 /// See there, in milliseconds.
 const FORGOTTEN_FOR: i64 = 3_600_000;
