@@ -17,7 +17,7 @@ use source::{Source, Where, rust_sources};
 
 /// Our packages from left to right. suspend comes before resume_fail, which deletes by its
 /// functions.
-const LEFT_TO_RIGHT: [&str; 16] = [
+const LEFT_TO_RIGHT: [&str; 17] = [
     "azslurm-core",
     "azslurm-slurm",
     "azslurm-azure",
@@ -34,6 +34,7 @@ const LEFT_TO_RIGHT: [&str; 16] = [
     "azslurm-test-cluster",
     "azslurm-fuzz",
     "azslurm-tests",
+    "azslurm-generate",
 ];
 
 /// The packages of ours that a package may name; `None` for one that is not on the map.
@@ -53,6 +54,8 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         // Inputs are read by the programs' own readers, and by nothing of the tests.
         "azslurm-fuzz" => 10,
         "azslurm-tests" => 15,
+        // The definitions of the programs' command lines, and nothing of the tests.
+        "azslurm-generate" => 10,
         _ => return None,
     };
     Some(&LEFT_TO_RIGHT[..first])

@@ -11,6 +11,7 @@
 //! functions. Nothing that the plan left open is chosen here.
 
 mod blocks;
+pub mod cli;
 pub mod create;
 mod digest;
 pub mod drive;

@@ -15,12 +15,12 @@ use azslurm_program::{Session, driver, now, view};
 use azslurm_slurm::{NodeVerb, Slurm, SlurmError, reason};
 use tokio::time::Instant;
 
+use crate::cli::PROGRAM;
 use crate::drive::{Driven, Orders};
 use crate::front::{self, Intended};
 use crate::request::{ResumeRequest, jobs_of};
 use crate::words;
 
-const PROGRAM: &str = "azslurm-resume";
 /// slurmctld waits for a front: a slurmctld that does not answer by then is left alone.
 const TELL_MAX: Duration = Duration::from_secs(10);
 

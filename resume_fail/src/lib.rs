@@ -5,5 +5,6 @@
 //! so that they can be used again. Never a replacement is started: slurmctld asks when it wants
 //! one.
 
+pub mod cli;
 pub mod diagnose;
 pub mod program;

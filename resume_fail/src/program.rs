@@ -19,9 +19,9 @@ use azslurm_slurm::NodeVerb;
 use azslurm_suspend::{drive, program as suspend};
 use tokio::time::Instant;
 
+use crate::cli::PROGRAM;
 use crate::diagnose::diagnose;
 
-const PROGRAM: &str = "azslurm-resume-fail";
 /// How long deletions are followed here (p99 in FACTS §1.4 is 221 s); what is left then is
 /// azslurm-sync's.
 const FOLLOW_MAX: Duration = Duration::from_secs(5 * 60);

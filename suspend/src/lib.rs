@@ -10,6 +10,7 @@
 //! are looked for by their tags, so that a lost ledger never keeps a VM running.
 
 pub mod blocks;
+pub mod cli;
 pub mod confirm;
 pub mod delete;
 pub mod drive;

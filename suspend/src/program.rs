@@ -11,10 +11,9 @@ use azslurm_program::driver::DriverError;
 use azslurm_program::exit::{self, Stop};
 use azslurm_program::{Session, driver, now};
 
+use crate::cli::PROGRAM;
 use crate::drive::Driven;
 use crate::front;
-
-const PROGRAM: &str = "azslurm-suspend";
 
 /// The front. Returns the exit code.
 pub fn front(config: Option<&Path>, nodes: &str, is_dry_run: bool) -> Result<u8, Stop> {
