@@ -2,6 +2,7 @@
 //! HTTP/1.1 with keep-alive; no redirect is ever followed, because a token must not follow it.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,9 +35,15 @@ const IMDS_CONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Azure's front end closes idle connections after some minutes; ours close first, so that no
 /// request goes into a connection that is being closed.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
-/// Where distributions keep their roots: Debian and Ubuntu, then Red Hat.
-const BUNDLES: [&str; 2] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+/// Where distributions keep their roots: Debian and Ubuntu, then Red Hat, then SUSE.
+const BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];
+/// Names a bundle in place of the system's, as for other programs that speak TLS. slurmctld gives
+/// its programs no environment: where they too shall trust another, the config must name it.
+const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 /// The address that `azure_identity` asks, whatever the config says; the transport leads it where
 /// the config says.
 const IMDS_ADDRESS: Host<&str> = Host::Ipv4(std::net::Ipv4Addr::new(169, 254, 169, 254));
@@ -99,20 +106,28 @@ fn tls(roots: RootCertStore) -> Result<ClientConfig, AzureError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The bundle of the config, which replaces the system's, or the first of the system's.
+/// The bundle of the config, or of the environment, each of which replaces the system's; or the
+/// first of the system's.
 fn roots(cloud: &Cloud, routes: &Routes) -> Result<RootCertStore, AzureError> {
-    if let Some(path) = &cloud.ca_bundle {
-        return read_roots(path);
+    let variable = std::env::var_os(BUNDLE_VARIABLE);
+    if let Some(path) = named_bundle(cloud.ca_bundle.as_deref(), variable) {
+        return read_roots(&path);
     }
     match BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()) {
         Some(path) => read_roots(&path),
         // Only a test on this machine does without: nothing that needs TLS is trusted then.
         None if !routes.is_tls() => Ok(RootCertStore::empty()),
         None => Err(AzureError::Config {
-            what: format!("CA certificates: neither {} nor {} is there", BUNDLES[0], BUNDLES[1]),
+            what: format!("CA certificates: none of {} is there", BUNDLES.join(", ")),
             text: "install ca-certificates, or name a file in cloud.ca_bundle".to_owned(),
         }),
     }
+}
+
+/// The bundle that somebody has named; one that cannot be read is an error and not passed over.
+fn named_bundle(config: Option<&Path>, variable: Option<OsString>) -> Option<PathBuf> {
+    let variable = variable.filter(|path| !path.is_empty()).map(PathBuf::from);
+    config.map(Path::to_owned).or(variable)
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, AzureError> {
@@ -195,6 +210,15 @@ mod tests {
         assert!(
             read_roots(Path::new("/nowhere/ca.pem")).unwrap_err().to_string().contains("/nowhere")
         );
+    }
+
+    #[test]
+    fn the_config_names_the_bundle_before_the_environment_and_an_empty_name_is_none() {
+        let (config, variable) = (Path::new("/c.pem"), || Some(OsString::from("/v.pem")));
+        assert_eq!(named_bundle(Some(config), variable()), Some(config.to_owned()));
+        assert_eq!(named_bundle(None, variable()), Some(PathBuf::from("/v.pem")));
+        assert_eq!(named_bundle(None, Some(OsString::new())), None);
+        assert_eq!(named_bundle(None, None), None);
     }
 
     #[test]
