@@ -25,8 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 /// Names and addresses the server certificate is good for: the loopback, by every spelling that
-/// a client may put in a URL.
-const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// a client may put in a URL, and a name that is to be resolved, or left to a proxy.
+const SERVER_NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "emulator.test"];
 
 /// Longest time a client may take for its handshake. Generous for a busy two-core machine; short
 /// enough that a client which only connects does not hold a task for ever.
@@ -44,8 +44,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a fresh authority (ECDSA P-256) and one server certificate for localhost, 127.0.0.1
-    /// and ::1.
+    /// Makes a fresh authority (ECDSA P-256) and one server certificate for
+    /// [`SERVER_NAMES`].
     ///
     /// # Errors
     /// When the system's random source fails, or the certificate library refuses the parameters.
