@@ -9,6 +9,7 @@
 //!
 //! Exit code: 0 the job ran and nothing is left, 1 it did not come to that, 130 Ctrl-C.
 
+mod arguments;
 mod look;
 mod passes;
 mod phase;
@@ -25,7 +26,9 @@ use azslurm_test_cluster::{catch_interrupts, interrupted};
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let told = catch_interrupts().and_then(|()| story::tell());
+    let told = catch_interrupts()
+        .and_then(|()| arguments::parse(std::env::args().skip(1)))
+        .and_then(story::tell);
     match told {
         // Whatever went wrong after Ctrl-C went wrong because of it.
         _ if interrupted() => {

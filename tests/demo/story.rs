@@ -1,11 +1,13 @@
 //! The demo from its beginning to its end: a cluster, a job, and watching until nothing is left.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use azslurm_test_cluster::{Cluster, ClusterSpec, JobId, interrupted};
 
+use crate::arguments::Arguments;
 use crate::look::{Moment, Picture};
 use crate::passes::{PAUSE, Passes, WAIT};
 use crate::phase::{Phase, is_lost};
@@ -49,10 +51,12 @@ struct Story<'a> {
     phase: Option<Phase>,
     picture: Picture,
     is_output_told: bool,
+    /// What the shell is still to do, and when.
+    meanwhile: BTreeMap<Phase, String>,
 }
 
 /// Tells the whole story. On an error the cluster's logs are kept, unless it was Ctrl-C.
-pub fn tell() -> Result<()> {
+pub fn tell(arguments: Arguments) -> Result<()> {
     // Two demos at once, both failing, keep their logs apart.
     let name = format!("demo-{}", std::process::id());
     let began = Moment::now();
@@ -65,9 +69,13 @@ pub fn tell() -> Result<()> {
         name,
         nodes: NODES,
         emulator_config: Some(EMULATOR.to_owned()),
+        program_dir: arguments.programs,
         ..ClusterSpec::default()
     })?;
-    let told = tell_of(&cluster, screen, began);
+    let creating = arguments.while_creating.map(|command| (Phase::Creating, command));
+    let running = arguments.while_running.map(|command| (Phase::Running, command));
+    let meanwhile = creating.into_iter().chain(running).collect();
+    let told = tell_of(&cluster, (screen, began), meanwhile);
     if interrupted() {
         eprintln!("\ninterrupted: ending what the demo has started");
         return cluster.finish();
@@ -75,7 +83,11 @@ pub fn tell() -> Result<()> {
     told.and_then(|()| cluster.finish())
 }
 
-fn tell_of(cluster: &Cluster, mut screen: Screen, began: Moment) -> Result<()> {
+fn tell_of(
+    cluster: &Cluster,
+    (mut screen, began): (Screen, Moment),
+    meanwhile: BTreeMap<Phase, String>,
+) -> Result<()> {
     let nodes = cluster.spec().node_list();
     let pause = PAUSE.as_secs();
     screen.say(
@@ -105,6 +117,7 @@ fn tell_of(cluster: &Cluster, mut screen: Screen, began: Moment) -> Result<()> {
             phase: None,
             picture: Picture::default(),
             is_output_told: false,
+            meanwhile,
         };
         story.watch()?;
         story.end()
@@ -147,9 +160,23 @@ impl Story<'_> {
         }
         if is_new {
             self.screen.say(self.picture.at, phase.explanation())?;
+            self.run_what_is_due(phase)?;
         }
         let title = self.phase.unwrap_or(phase).title();
         Ok(self.screen.show(&self.picture, title)?)
+    }
+
+    /// What was to be done in this phase. One that was missed is an error: nothing was shown then.
+    fn run_what_is_due(&mut self, phase: Phase) -> Result<()> {
+        while let Some(due) = self.meanwhile.first_entry().filter(|due| *due.key() <= phase) {
+            let (when, command) = due.remove_entry();
+            if when != phase {
+                bail!("`{command}` was to be run while: {}, and that is over", when.title());
+            }
+            self.screen.say(Moment::now(), &["Meanwhile:", &command])?;
+            self.cluster.shell(&command)?;
+        }
+        Ok(())
     }
 
     /// The job's output, which must be there when the job has completed.

@@ -48,6 +48,18 @@ impl Cluster {
         self.client("scontrol", arguments)
     }
 
+    /// Runs a command of the shell as root, with the environment that our programs get from a
+    /// person here.
+    pub fn shell(&self, command: &str) -> Result<()> {
+        let mut shell = self.command(Path::new("/bin/sh"));
+        shell.env("AZSLURM_CONFIG", self.config_path()).args(["-c", command]);
+        let status = shell.status().with_context(|| format!("start `{command}`"))?;
+        if !status.success() {
+            bail!("`{command}` has ended with {status}");
+        }
+        Ok(())
+    }
+
     /// Runs a client of Slurm's (`squeue`, `sinfo`, `scancel` …) and returns what it writes.
     pub fn client(&self, name: &str, arguments: &[&str]) -> Result<String> {
         let output = self.command(Path::new(name)).args(arguments).output();
