@@ -10,6 +10,21 @@ LOCKED ?= --locked
 TARGET := x86_64-unknown-linux-gnu
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
 
+# What is built must not depend on where: the folders of the repository, of what is built and of the crates' sources
+# get names of their own in panics' messages.
+CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
+SAME_PATHS := --remap-path-prefix=$(CURDIR)=azslurm --remap-path-prefix=$(abspath $(TARGET_DIR))=built \
+	--remap-path-prefix=$(abspath $(CARGO_HOME_DIR))=cargo
+comma := ,
+empty :=
+space := $(empty) $(empty)
+quoted = [$(subst $(space),$(comma),$(foreach word,$(1),"$(word)"))]
+
+# The version of packages: by the commit and its tag.
+DIST_VERSION ?= $(shell packaging/version.sh)
+# In which systems `make test-dist` installs them.
+DIST_ROOTS ?= bookworm trixie rpm systemd static
+
 # What is installed on a cluster, as cargo's -p.
 PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azslurm-conf
 
@@ -38,6 +53,7 @@ THREADS ?= 2
 SEED ?=
 
 .PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz chaos \
+	dist deps-dist lint-dist reproduce-packages reproduce-programs test-dist \
 	demo deny \
 	deny-if-here release golden clean root
 
@@ -144,7 +160,8 @@ deny-if-here:
 
 # The gate wants symbols, so the link leaves them in and `strip` takes them out of what is shipped.
 release: ## build the programs as they are shipped, into target/dist
-	cargo build $(LOCKED) --release --config 'profile.release.strip=false' $(addprefix -p ,$(PROGRAMS))
+	cargo build $(LOCKED) --release --config 'profile.release.strip=false' \
+		--config 'target.$(TARGET).rustflags=$(call quoted,$(SAME_PATHS))' $(addprefix -p ,$(PROGRAMS))
 	packaging/check-static.sh $(addprefix $(TARGET_DIR)/release/,$(PROGRAMS))
 	mkdir -p target/dist
 	for program in $(PROGRAMS); do \
@@ -152,9 +169,28 @@ release: ## build the programs as they are shipped, into target/dist
 	done
 	ls -l target/dist
 
+dist: deps-dist release build ## packages of a release for Debian's and RPM's systems, into target/packages
+	packaging/dist.sh target/dist $(TARGET_DIR)/debug/azslurm-generate target/packages "$(DIST_VERSION)"
+
+deps-dist: deps ## install what packing and looking at packages needs (Debian, as root), or say what is missing
+	@tests/install-deps.sh dist
+
+lint-dist: ## lintian and rpmlint over target/packages; an error fails
+	packaging/lint.sh target/packages
+
+reproduce-packages: build ## does packing the same programs twice give the same bytes?
+	packaging/reproduce.sh packages target/dist $(TARGET_DIR)/debug/azslurm-generate "$(DIST_VERSION)"
+
+reproduce-programs: ## does building this commit in another folder give the bytes of target/dist? A release build more
+	packaging/reproduce.sh programs target/dist
+
+# Of the packages as `make dist` made them: they are not built anew here, so that what is shown is what is shipped.
+test-dist: root deps-dist build lint-dist ## install, use, upgrade, remove, purge target/packages in fresh roots of Debian 12, 13 and RPM (root)
+	tests/dist.sh target/packages target/dist $(TARGET_DIR)/debug $(DIST_ROOTS)
+
 golden: ## rewrite the golden files of crates/core after a decision was changed on purpose
 	UPDATE_GOLDEN=1 cargo test $(LOCKED) -p azslurm-tests --test golden
 
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf target/dist .azpy
+	rm -rf target/dist target/packages .azpy

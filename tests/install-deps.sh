@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs from Debian what the tests and the demo need, and nothing that is there already.
+# install-deps.sh [dist]: installs from Debian what the tests and the demo need, with `dist` also what packing needs, and
+# nothing that is there already.
 #
 # As root on Debian (or Ubuntu) it installs; otherwise it says what is missing and exits 1. No service is
 # started: a policy-rc.d that forbids it is put in place while apt runs, unless the machine has one already.
@@ -40,6 +41,19 @@ need make has make
 need gcc has gcc
 need libc6-dev test -e /usr/include/stdlib.h
 need binutils has nm
+
+if [ "${1:-}" = dist ]; then
+    need dpkg has dpkg-deb
+    need rpm has rpmbuild
+    need lintian has lintian
+    need rpmlint has rpmlint
+    need cpio has cpio
+    need debootstrap has debootstrap
+    need git has git
+    need systemd-container has systemd-nspawn
+    need openssl has openssl
+    need python3 has python3
+fi
 
 if ! has cargo >/dev/null; then
     echo "install-deps: cargo is missing: install the Rust toolchain (https://rustup.rs)" >&2
