@@ -84,8 +84,14 @@ done
 bash -n /usr/share/bash-completion/completions/azslurm-sync
 
 step "systemd understands the units"
-systemd-analyze verify /usr/lib/systemd/system/azslurm-sync.service 2>&1 | grep -F azslurm >"$said" || true
-[ ! -s "$said" ] || { cat "$said" >&2; die "systemd-analyze verify"; }
+verified() { # verified UNIT...: what systemd says of units of ours goes to $said
+	systemd-analyze verify "$@" 2>&1 | grep -F azslurm >"$said" || true
+	[ ! -s "$said" ]
+}
+verified /usr/lib/systemd/system/azslurm-sync.service || { cat "$said" >&2; die "systemd-analyze verify"; }
+sed 's/^PrivateDevices=/PrivateDevicez=/' /usr/lib/systemd/system/azslurm-sync.service >/tmp/azslurm-wrong.service
+if verified /tmp/azslurm-wrong.service; then die "systemd-analyze says nothing of a unit that is wrong"; fi
+rm /tmp/azslurm-wrong.service
 
 step "the other package is refused beside it"
 if [ "$kind" = deb ]; then
@@ -148,8 +154,7 @@ echo "NODE_AGENT_OPTIONS=--acknowledge" >>/etc/azslurm/node-agent.env
 upgrade azslurm-node >"$said" 2>&1 || { cat "$said" >&2; die "azslurm-node"; }
 grep -qx "NODE_AGENT_OPTIONS=--acknowledge" /etc/azslurm/node-agent.env || die "node-agent.env was overwritten"
 azslurm-sync node-agent --help >/dev/null
-systemd-analyze verify /usr/lib/systemd/system/azslurm-{node-agent,check-infiniband}.service 2>&1 | grep -F azslurm >"$said" || true
-[ ! -s "$said" ] || { cat "$said" >&2; die "systemd-analyze verify"; }
+verified /usr/lib/systemd/system/azslurm-{node-agent,check-infiniband}.service || { cat "$said" >&2; die "systemd-analyze verify"; }
 remove azslurm-node >"$said" 2>&1 || { cat "$said" >&2; die "azslurm-node"; }
 
 step "beside CycleCloud's azslurm it is refused"
