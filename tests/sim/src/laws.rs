@@ -22,6 +22,9 @@ use crate::world::{Guest, Process};
 /// may leave as much later.
 const LOOK_MAX: i64 = 3 * SECOND;
 
+/// A closure of a bucket that ends so little later than one that is known is the same.
+const SAME: i64 = SECOND / 2;
+
 /// The laws, and what is to be known to judge by them.
 #[derive(Debug)]
 pub struct Laws {
@@ -184,7 +187,7 @@ impl Laws {
     pub fn sent(&mut self, who: &str, process: u32, asked: &Request, now: i64) -> Vec<String> {
         let mut broken = Vec::new();
         let key = (process, key_of(asked));
-        if self.not_before.get(&key).is_some_and(|until| now < *until) {
+        if self.not_before.get(&key).is_some_and(|until| now < until - SAME) {
             broken.push(format!(
                 "{who} sends {} {} before the time that a 429 said",
                 asked.method.as_str(),
