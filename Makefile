@@ -52,7 +52,7 @@ THREADS ?= 2
 # finding there, but often another run does.
 SEED ?=
 
-.PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-slurms test-sdk fuzz chaos \
+.PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-long test-slurms test-sdk fuzz chaos \
 	dist deps-dist lint-dist reproduce-packages reproduce-programs test-dist \
 	demo deny \
 	deny-if-here release golden clean root
@@ -109,6 +109,9 @@ test-unit: ## tests of the crates that need neither root nor slurmctld
 
 test-e2e: root build-tests ## the stories with a real slurmctld, slurmd and the ARM emulator (root)
 	cargo test $(LOCKED) --workspace --test e2e -- --test-threads=$(CLUSTER_THREADS)
+
+test-long: root build-tests ## the stories that wait for minutes, which test-e2e leaves out (root)
+	cargo test $(LOCKED) --workspace --test e2e -- --ignored --test-threads=$(CLUSTER_THREADS)
 
 fuzz: ## hostile input with a coverage-guided engine: MINUTES in all (60), TARGETS of tests/fuzz (all)
 	tests/fuzz/long.sh $(or $(MINUTES),60) $(TARGETS)

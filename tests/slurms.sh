@@ -19,7 +19,7 @@ for suite in $slurms; do
 	echo "slurms: the stories with Slurm $version ($suite): $logs/$suite.log"
 	runner="$PWD/tests/slurm-root.sh run $suite"
 	if ! CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$runner cargo test --locked --workspace --test e2e -- \
-		--test-threads="$threads" "$@" >"$logs/$suite.log" 2>&1; then
+		--include-ignored --test-threads="$threads" "$@" >"$logs/$suite.log" 2>&1; then
 		failed="$failed $version"
 	fi
 	# With several threads another line may come between a test's name and its result.

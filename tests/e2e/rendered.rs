@@ -209,6 +209,7 @@ fn run(cluster: &Cluster, partition: &str) -> Result<Vec<String>> {
 }
 
 #[test]
+#[ignore = "minutes of waiting: make test-long"]
 fn one_controller_serves_two_regions_loses_one_and_has_it_back() -> Result<()> {
     let spills = ["sites = [\"west\", \"north\"]", D4, "spill = \"next-site\""];
     let cluster = Cluster::start(&ClusterSpec {
