@@ -32,7 +32,7 @@ use crate::world::Process;
 use crate::{commits, libc_seam};
 
 /// Between the first passes of the quiet time: a node idles, is powered off, and its VM is gone.
-const QUIET_PAUSE: u64 = 100;
+const QUIET_PAUSE: u64 = 240;
 /// The daemon follows what is under way for so long.
 const FOLLOW: Duration = Duration::from_secs(20);
 
@@ -219,9 +219,10 @@ impl Machine {
         Ok(())
     }
 
-    /// The daemon: a pass after the other.
-    pub fn daemon(&self) -> u32 {
-        self.start("sync", |machine, process| async move {
+    /// The daemon: a pass after the other, the first so many seconds from now.
+    pub fn daemon(&self, first: u64) -> u32 {
+        self.start("sync", move |machine, process| async move {
+            sleep(Duration::from_secs(first)).await;
             loop {
                 if let Err(stop) = machine.one_pass(process, FOLLOW).await {
                     of(&machine.world).tell(|| format!("sync#{process}: {}", stop.text()));

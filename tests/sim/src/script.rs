@@ -24,7 +24,7 @@ const SHORT: Size = Size { shortest: MINUTE, longest: 2 * MINUTE, jobs: 1, troub
 const MIDDLING: Size = Size { shortest: 2 * MINUTE, longest: 5 * MINUTE, jobs: 3, troubles: 5 };
 const LONG: Size = Size { shortest: 3 * MINUTE, longest: 15 * MINUTE, jobs: 5, troubles: 12 };
 /// One script of so many is long, and seven are middling.
-const LONG_EVERY: u64 = 32;
+const LONG_EVERY: u64 = 128;
 /// More than it takes to draw any kind of disturbance.
 const TRIES_MAX: u32 = 10_000;
 
