@@ -32,8 +32,8 @@ PROGRAMS := azslurm-resume azslurm-suspend azslurm-resume-fail azslurm-sync azsl
 # once; with more than this, slurmctld's own deadlines begin to be missed on 2 cores.
 CLUSTER_THREADS ?= 4
 
-# Whose Slurm the stories run with, by tests/slurm-root.sh: the machine's own, and Debian's by suite.
-SLURMS ?= system trixie
+# Whose Slurm the stories run with, by tests/slurm-root.sh: the machine's own, and Debian's by suite; sid has the newest.
+SLURMS ?= system trixie sid
 # Which stories, as words of their names; none: all.
 STORIES ?=
 

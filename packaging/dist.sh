@@ -53,6 +53,13 @@ debian_version() { dpkg-query --show --showformat '${Version}' "$1" 2>/dev/null 
 	--system "libgcc=$(debian_version libgcc-12-dev)=GPL-3.0-or-later WITH GCC-exception-3.1" \
 	--system "rust-std=$(rustc --version | cut -d' ' -f2)=MIT OR Apache-2.0" \
 	"$made"
+# The C library's own license, which no crate carries.
+lgpl=/usr/share/common-licenses/LGPL-2.1
+[ -e "$lgpl" ] || die "$lgpl is missing: the text of the C library's license belongs into the packages"
+{
+	printf '\n%s\nglibc\n\n' "$(printf '=%.0s' {1..100})"
+	cat "$lgpl"
+} >>"$made/third-party-licenses.txt"
 
 # --- The trees --------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 //! changing the map.
 //!
 //! ```text
-//! core ← slurm, azure, ledger ← program ← suspend ← resume, resume_fail, slurm-conf ← sync ← tests
+//! core ← slurm, azure, ledger ← program ← suspend ← resume, resume_fail, slurm-conf ← sync ← tests,
+//!                                                                             packaging/generate
 //! ```
 
 #[path = "tidy/source.rs"]

@@ -69,7 +69,6 @@ cat >/etc/slurm/slurm.conf <<-END
 	SlurmctldHost=$(uname -n)
 	SlurmUser=slurm
 	StateSaveLocation=/var/lib/slurm/slurmctld
-	SlurmctldParameters=idle_on_node_suspend
 	ProctrackType=proctrack/linuxproc
 	SelectType=select/cons_tres
 END
