@@ -36,9 +36,13 @@ const JOB: &str = "\
 #!/bin/bash
 #SBATCH --job-name=demo --nodes=3
 echo \"batch script on $SLURMD_NODENAME, nodes $SLURM_JOB_NODELIST\"
-srun --label bash -c 'echo \"task ran on $SLURMD_NODENAME\"; sleep 3'
+srun --label bash -c 'echo \"task ran on $SLURMD_NODENAME\"; sleep @SECONDS@'
 echo \"all tasks are done\"
 ";
+
+/// How long the job's tasks sleep: to be seen, and with something to do meanwhile until even a busy
+/// machine has begun that.
+const SLEEP: [&str; 2] = ["3", "30"];
 
 /// What is known while the story goes on.
 struct Story<'a> {
@@ -99,8 +103,10 @@ fn tell_of(
             "every minute. The job:",
         ],
     )?;
-    screen.print(&format!("\n{}\n", indented(JOB)))?;
-    let job = cluster.sbatch(&[], JOB)?;
+    let is_long = meanwhile.contains_key(&Phase::Running);
+    let script = JOB.replace("@SECONDS@", SLEEP[usize::from(is_long)]);
+    screen.print(&format!("\n{}\n", indented(&script)))?;
+    let job = cluster.sbatch(&[], &script)?;
     let submitted = Moment::now();
     let passes = Passes::default();
     thread::scope(|scope| {
@@ -166,12 +172,13 @@ impl Story<'_> {
         Ok(self.screen.show(&self.picture, title)?)
     }
 
-    /// What was to be done in this phase. One that was missed is an error: nothing was shown then.
+    /// What was to be done in this phase, or in an earlier one that no look has seen. When the job
+    /// is done it is an error: nothing would be shown any more.
     fn run_what_is_due(&mut self, phase: Phase) -> Result<()> {
         while let Some(due) = self.meanwhile.first_entry().filter(|due| *due.key() <= phase) {
             let (when, command) = due.remove_entry();
-            if when != phase {
-                bail!("`{command}` was to be run while: {}, and that is over", when.title());
+            if phase >= Phase::Idle {
+                bail!("`{command}` was to be run while: {}; now: {}", when.title(), phase.title());
             }
             self.screen.say(Moment::now(), &["Meanwhile:", &command])?;
             self.cluster.shell(&command)?;

@@ -72,6 +72,11 @@ cat >/etc/slurm/slurm.conf <<-END
 	ProctrackType=proctrack/linuxproc
 	SelectType=select/cons_tres
 END
+# slurmctld resolves no name, not even its own, on a machine that has nothing but a loopback.
+ip link add head0 type veth peer name head1
+ip addr add 10.99.0.1/24 dev head0
+ip link set head0 up
+echo "10.99.0.1 $(uname -n)" >>/etc/hosts
 install -d -o slurm -g slurm /var/lib/slurm/slurmctld
 systemctl start munge || die "munge"
 azslurm-conf apply --yes --slurmctld-stopped || die "azslurm-conf apply"

@@ -6,18 +6,18 @@ use crate::programs::programs;
 
 /// Path and text of every file.
 pub fn completions() -> Vec<(String, Vec<u8>)> {
-    let shells: [(Shell, fn(&str) -> String); 3] = [
-        (Shell::Bash, |name| format!("bash/{name}")),
-        (Shell::Zsh, |name| format!("zsh/_{name}")),
-        (Shell::Fish, |name| format!("fish/{name}.fish")),
-    ];
     let mut files = Vec::new();
     for mut command in programs() {
         let name = command.get_name().to_owned();
-        for (shell, path) in shells {
+        let files_of_name = [
+            (Shell::Bash, format!("bash/{name}")),
+            (Shell::Zsh, format!("zsh/_{name}")),
+            (Shell::Fish, format!("fish/{name}.fish")),
+        ];
+        for (shell, path) in files_of_name {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command, &name, &mut text);
-            files.push((path(&name), text));
+            files.push((path, text));
         }
     }
     files
