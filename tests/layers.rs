@@ -3,8 +3,8 @@
 //! changing the map.
 //!
 //! ```text
-//! core ← slurm, azure, ledger ← program ← suspend ← resume, resume_fail, slurm-conf ← sync ← tests,
-//!                                                                             packaging/generate
+//! core ← slurm, azure, ledger ← program ← suspend ← resume, resume_fail, slurm-conf
+//!      ← sync ← tests, packaging/generate
 //! ```
 
 #[path = "tidy/source.rs"]

@@ -9,7 +9,10 @@ me=$(realpath "$0")
 if [ "$1" = keep-ledger ]; then
 	# Called by the demo while its job runs, with AZSLURM_CONFIG: the ledger with VMs that run, as a head node has it.
 	etc=$(dirname "$AZSLURM_CONFIG")
-	install -m 600 "$etc"/../state/ledger.db{,-wal} /var/lib/azslurm/
+	# The log beside it is there only while somebody has the ledger open.
+	for file in "$etc"/../state/ledger.db{,-wal}; do
+		if [ -e "$file" ]; then install -m 600 "$file" /var/lib/azslurm/; fi
+	done
 	install -m 644 "$etc/emulator-ca.pem" /etc/azslurm/ca.pem
 	sed -e 's|^path = .*ledger.db"|path = "/var/lib/azslurm/ledger.db"|' -e '/^file = /d' \
 		-e 's|^ca_bundle = .*|ca_bundle = "/etc/azslurm/ca.pem"|' "$AZSLURM_CONFIG" >/etc/azslurm/azslurm.toml
