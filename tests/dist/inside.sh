@@ -49,13 +49,14 @@ deb)
 	is_there() { [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 	;;
 rpm)
-	# Debian's rpm asks for the first option. This root's database knows nothing of systemd, which is Debian's here.
-	rpm_here() { rpm --force-debian --nodeps "$@"; }
-	install_new() { rpm --force-debian --nodeps -i "$1"; }
-	upgrade() { rpm_here -U "$(package "$packages" "$1")"; }
-	version_of() { rpm -q --queryformat '%{VERSION}' "$1"; }
-	remove() { rpm_here -e "$1"; }
-	is_there() { rpm -q "$1" >/dev/null 2>&1; }
+	# Debian's rpm asks for the first option, and has its database in the home folder of whoever calls it.
+	rpm="rpm --force-debian --dbpath /var/lib/rpm"
+	# The database knows nothing of systemd, which is Debian's here.
+	install_new() { $rpm --nodeps -i "$1"; }
+	upgrade() { $rpm --nodeps -U "$(package "$packages" "$1")"; }
+	version_of() { $rpm -q --queryformat '%{VERSION}' "$1"; }
+	remove() { $rpm --nodeps -e "$1"; }
+	is_there() { $rpm -q "$1" >/dev/null 2>&1; }
 	;;
 *) die "usage: inside.sh deb|rpm PACKAGES OLDER BUILT" ;;
 esac
@@ -102,7 +103,7 @@ if [ "$kind" = deb ]; then
 	must_say "conflict" "$said"
 else
 	# With dependencies looked at, for once.
-	if rpm --force-debian -i --test "$(package "$packages" azslurm-node)" >"$said" 2>&1; then die "azslurm-node came beside azslurm"; fi
+	if $rpm -i --test "$(package "$packages" azslurm-node)" >"$said" 2>&1; then die "azslurm-node came beside azslurm"; fi
 	must_say "conflicts with" "$said"
 fi
 
@@ -110,7 +111,7 @@ step "a job with the installed programs; upgraded while its VMs are made, and on
 echo "# mine" >>/etc/logrotate.d/azslurm
 before=$(version_of azslurm)
 again="dpkg -i $(package "$packages" azslurm)"
-[ "$kind" = deb ] || again="rpm --force-debian --nodeps -U --replacepkgs $(package "$packages" azslurm)"
+[ "$kind" = deb ] || again="$rpm --nodeps -U --replacepkgs $(package "$packages" azslurm)"
 first=${again/ --replacepkgs/}
 "$built/azslurm-demo" --programs /usr/sbin --while-creating "$first" --while-running "$again && $me keep-ledger" \
 	</dev/null >"$said" 2>&1 || { cat "$said" >&2; die "the demo"; }
