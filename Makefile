@@ -41,6 +41,9 @@ STORIES ?=
 MINUTES ?=
 TARGETS ?=
 
+# Which parts `make bench` runs, `nodes` or `nodes:1000`; none: all (about twelve minutes).
+ONLY ?=
+
 # The steps of `make test`, in order. The gates that need no build come first.
 TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
@@ -54,7 +57,7 @@ SEED ?=
 
 .PHONY: help prove mutants deps fmt clippy build build-tests static-debug test test-all test-unit test-e2e test-rest test-long test-slurms test-sdk fuzz chaos \
 	dist deps-dist lint-dist reproduce-packages reproduce-programs test-dist \
-	demo deny \
+	bench demo deny \
 	deny-if-here release golden clean root
 
 help: ## this list
@@ -130,6 +133,12 @@ mutants: ## only the mutations: does the simulation notice each rule of ours tha
 
 chaos: deps root build ## MINUTES of chaos on a real Slurm and the emulator, then an audit; SEED chooses (root)
 	@$(TARGET_DIR)/debug/azslurm-chaos --minutes "$(or $(MINUTES),10)" $(if $(SEED),--seed "$(SEED)")
+
+# The programs are those that are shipped; the benchmark is built apart from them, because cargo would give them
+# its features.
+bench: release ## what the shipped programs cost, beside what their requests alone cost; ONLY chooses parts
+	cargo build $(LOCKED) --profile bench-tools -p azslurm-bench -p azslurm-arm-emulator
+	@$(TARGET_DIR)/bench-tools/azslurm-bench run target/bench target/dist $(ONLY)
 
 demo: deps root build ## a real Slurm job on VMs that were not there, in about two minutes (root)
 	@$(TARGET_DIR)/debug/azslurm-demo

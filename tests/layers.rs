@@ -34,6 +34,7 @@ const LEFT_TO_RIGHT: [&str; 17] = [
     "azslurm-sim",
     "azslurm-test-cluster",
     "azslurm-fuzz",
+    "azslurm-bench",
     "azslurm-tests",
     "azslurm-generate",
 ];
@@ -54,6 +55,8 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         "azslurm-sim" => 12,
         // Inputs are read by the programs' own readers, and by nothing of the tests.
         "azslurm-fuzz" => 10,
+        // It runs the shipped programs, and reads host lists by itself.
+        "azslurm-bench" => 14,
         "azslurm-tests" => 15,
         // The definitions of the programs' command lines, and nothing of the tests.
         "azslurm-generate" => 10,
@@ -71,7 +74,10 @@ const OUTSIDE_CORE_TESTS: [&str; 1] = ["proptest"];
 
 /// Outside crates that are named in one place, and by the tests listed beside it.
 const ONE_PLACE: [(&str, &[&str]); 5] = [
-    ("reqwest", &["azslurm-azure", "azslurm-arm-emulator", "azslurm-sim", "azslurm-tests"]),
+    (
+        "reqwest",
+        &["azslurm-azure", "azslurm-arm-emulator", "azslurm-bench", "azslurm-sim", "azslurm-tests"],
+    ),
     ("azure_core", &["azslurm-azure", "azslurm-sim"]),
     ("azure_identity", &["azslurm-azure"]),
     ("azure_mgmt_compute", &["azslurm-azure"]),
