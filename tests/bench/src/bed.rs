@@ -241,7 +241,8 @@ impl Drop for Bed {
 }
 
 const SUBNET: &str = "/providers/Microsoft.Network/virtualNetworks/vnet/subnets/compute";
-const KEY: &str =
+/// Who may log in.
+pub const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE5vIGtleSBpbiB0ZXN0cyBpcyBhIHNlY3JldCBrZXk= x";
 
 /// Room for the largest cluster, and limits that are out of the way unless they are wanted.

@@ -31,9 +31,9 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Those of `sizes` that are wanted.
+    /// `sizes`, or the one that was asked for.
     pub fn sizes(&self, sizes: &[u64]) -> Vec<u64> {
-        sizes.iter().copied().filter(|size| self.size.is_none_or(|only| only == *size)).collect()
+        self.size.map_or_else(|| sizes.to_vec(), |only| vec![only])
     }
 }
 
@@ -69,6 +69,7 @@ pub fn run(folder: &Path, programs: &Path, only: &[&str]) -> Result<()> {
         bail!("there is no part {name}: {}", names().join(", "));
     }
     let mut rows = Vec::new();
+    let mut failed = Vec::new();
     for (name, part) in PARTS {
         let found = asked.iter().find(|(asked, _)| *asked == name);
         if !asked.is_empty() && found.is_none() {
@@ -76,9 +77,15 @@ pub fn run(folder: &Path, programs: &Path, only: &[&str]) -> Result<()> {
         }
         let begun = Instant::now();
         let bench = Bench { programs, size: found.and_then(|(_, size)| *size) };
-        let found = part(&bench).with_context(|| format!("part {name}"))?;
+        match part(&bench) {
+            Ok(found) => rows.extend(found),
+            // Minutes of the others' work are not thrown away for it.
+            Err(error) => {
+                eprintln!("azslurm-bench: {name}: {error:#}");
+                failed.push(name);
+            }
+        }
         eprintln!("{name}: {:.0} s", begun.elapsed().as_secs_f64());
-        rows.extend(found);
     }
     println!("{}", table::table(&rows));
     fs::create_dir_all(folder)?;
@@ -88,6 +95,7 @@ pub fn run(folder: &Path, programs: &Path, only: &[&str]) -> Result<()> {
     fs::write(folder.join("bench.json"), serde_json::to_string_pretty(&all)?)?;
     fs::write(folder.join("bench.svg"), picture(&rows))?;
     println!("written: {0}/bench.json, {0}/bench.svg", folder.display());
+    anyhow::ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }
 

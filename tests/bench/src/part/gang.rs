@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::Bench;
-use crate::bed::{Bed, SUBSCRIPTION, Wanted, at};
+use crate::bed::{Bed, KEY, SUBSCRIPTION, Wanted, at};
 use crate::measure;
 use crate::row::Row;
 
@@ -24,7 +24,7 @@ pub fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
          virtualNetworks/vnet/subnets/compute\"\n[nodeset.hb]\nnodes = \"hb[1-{NODES}]\"\n\
          sites = [\"west\", \"north\"]\nspill = \"next-site\"\nsku = \"{SKU}\"\n\
          interconnect = \"infiniband\"\nblock_nodes = {NODES}\n\
-         image = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\nssh_public_key = \"ssh-ed25519 AAAA x\"\n"
+         image = \"microsoft-dsvm:ubuntu-hpc:2204:latest\"\nssh_public_key = \"{KEY}\"\n"
     );
     let bed = Bed::warm(bench.programs, &Wanted { more, ..Wanted::nodes(10) })?;
     bed.emulator.set_capacity("westeurope", SKU, Some(0))?;

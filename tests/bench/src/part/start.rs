@@ -78,7 +78,8 @@ pub fn observe(
     (name, words): (&str, &[&str]),
     is_last: impl Fn(&Arrived) -> bool,
 ) -> Result<Seen> {
-    let bed = Bed::start(bench.programs, &Wanted::nodes(10))?;
+    // With a ledger that is there: to make one is done once.
+    let bed = Bed::warm(bench.programs, &Wanted::nodes(10))?;
     let config = bed.config_path();
     let stub = stub_for(&bed)?;
     let before = spent_by_children()?;
