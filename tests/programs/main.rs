@@ -9,6 +9,7 @@ mod bench;
 mod boots;
 mod budgets;
 mod conf;
+mod counts;
 mod daemon;
 mod dead;
 mod doctor;

@@ -110,8 +110,9 @@ impl Bed {
         format!(
             "[cluster]\nname = \"bench\"\n[slurm]\nbin_dir = \"{dir}/bin\"\n\
              [ledger]\npath = \"{dir}/ledger.db\"\n[log]\nfile = \"{dir}/azslurm.log\"\n\
-             [cloud]\nname = \"custom\"\nauthority = \"{authority}\"\nresource_manager = \"{arm}\"\n\
-             audience = \"{audience}\"\nresource_graph = \"{arm}\"\nimds = \"{imds}\"\n\
+             [cloud]\nname = \"custom\"\nauthority = \"{authority}\"\n\
+             resource_manager = \"{arm}\"\naudience = \"{audience}\"\n\
+             resource_graph = \"{arm}\"\nimds = \"{imds}\"\n\
              ca_bundle = \"{dir}/ca.pem\"\n\
              [site.west]\nsubscription = \"{SUBSCRIPTION}\"\nregion = \"westeurope\"\n\
              resource_group = \"hpc\"\nsubnet = \"{group}{SUBNET}\"\n\

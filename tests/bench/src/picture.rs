@@ -112,9 +112,9 @@ mod tests {
             let cost = Cost { cpu_ms, ..Cost::default() };
             Row { cost: Some(cost), bound: Some(cost), ..Row::new(work, size) }
         };
-        let rows = [row("resume", 1, 10.0), row("resume", 1000, 100.0), row("alone", 1, 1.0)];
+        let rows = [row("resume", 1, 10.0), row("resume", 1000, 100.0), row("single", 1, 1.0)];
         let text = picture(&rows);
         assert_eq!(text.matches("<polyline").count(), 2, "{text}");
-        assert!(text.contains("resume: 100 ms") && !text.contains("alone"), "{text}");
+        assert!(text.contains("resume: 100 ms") && !text.contains("single"), "{text}");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::row::{Judged, Row};
 
-const HEAD: &str = "work                 size    CPU ms  minimal    wall s  RSS MiB  syscalls        \
-                    KB   calls  fsync  scontrol";
+const HEAD: &str = "work                 size    CPU ms  minimal    wall s  RSS MiB  syscalls  \
+    \u{20}     KB   calls  fsync  scontrol";
 
 /// One line for each row, and below it what was promised.
 pub fn table(rows: &[Row]) -> String {
