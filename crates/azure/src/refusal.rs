@@ -158,6 +158,10 @@ fn short(code: &str) -> String {
 
 /// Text from outside as one line for a log: nothing that a terminal obeys, single spaces, cut.
 pub fn one_line(text: &str) -> String {
+    // Most are names and ids: ten in each answer's headers.
+    if text.len() <= TEXT_LENGTH_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let line = text.split(|c: char| c.is_whitespace() || !is_plain(c));
     let line: Vec<&str> = line.filter(|word| !word.is_empty()).collect();
     line.join(" ").chars().take(TEXT_LENGTH_MAX).collect()

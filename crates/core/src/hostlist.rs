@@ -36,6 +36,11 @@ const DIGITS_MAX: usize = 253;
 /// How much of the offending text an error shows.
 const FOUND_MAX: usize = 80;
 
+/// Digits of the largest number.
+const DIGITS_OF_U64: usize = 20;
+/// Room for a name; a longer one costs a second allocation.
+const NAME_LENGTH_USUAL: usize = 24;
+
 /// Why a host list is refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("host list, character {}: {found:?} {kind}", at + 1)]
@@ -258,35 +263,74 @@ fn combine(
     count: usize,
     mut each: impl FnMut(String) -> Result<(), HostlistError>,
 ) -> Result<(), HostlistError> {
-    let choices: Vec<Vec<String>> = parts.iter().map(choices_of).collect();
-    let brackets: Vec<usize> =
-        (0..parts.len()).filter(|part| matches!(parts[*part], Part::Numbers(_))).collect();
-    let mut turning_order = brackets.clone();
-    turning_order.rotate_right(usize::from(brackets.len() > 1));
-    let mut chosen = vec![0; parts.len()];
+    let mut wheels: Vec<Wheel<'_>> = parts.iter().map(Wheel::at_first).collect();
+    let brackets = (0..parts.len()).filter(|part| matches!(parts[*part], Part::Numbers(_)));
+    let mut turning_order: Vec<usize> = brackets.collect();
+    let turns = usize::from(turning_order.len() > 1);
+    turning_order.rotate_right(turns);
     for _ in 0..count {
-        each(choices.iter().zip(&chosen).map(|(texts, at)| texts[*at].as_str()).collect())?;
+        let mut name = String::with_capacity(NAME_LENGTH_USUAL);
+        wheels.iter().for_each(|wheel| wheel.write(&mut name));
+        each(name)?;
         for part in &turning_order {
-            chosen[*part] += 1;
-            if chosen[*part] < choices[*part].len() {
+            if !wheels[*part].turn() {
                 break;
             }
-            chosen[*part] = 0;
         }
     }
     Ok(())
 }
 
-fn choices_of(part: &Part<'_>) -> Vec<String> {
-    match part {
-        Part::Text(text) => vec![(*text).to_owned()],
-        Part::Numbers(ranges) => ranges
-            .iter()
-            .flat_map(|range| {
-                (range.lo..=range.hi).map(|number| format!("{number:0width$}", width = range.width))
-            })
-            .collect(),
+/// A part and where it stands.
+enum Wheel<'a> {
+    Text(&'a str),
+    Numbers { ranges: &'a [Range], at: usize, number: u64 },
+}
+
+impl<'a> Wheel<'a> {
+    fn at_first(part: &'a Part<'_>) -> Wheel<'a> {
+        match part {
+            Part::Text(text) => Wheel::Text(text),
+            // A bracket holds one range at least.
+            Part::Numbers(ranges) => Wheel::Numbers { ranges, at: 0, number: ranges[0].lo },
+        }
     }
+
+    /// The next number; whether it begins anew.
+    fn turn(&mut self) -> bool {
+        let Wheel::Numbers { ranges, at, number } = self else { return true };
+        if *number < ranges[*at].hi {
+            *number += 1;
+            return false;
+        }
+        *at = (*at + 1) % ranges.len();
+        *number = ranges[*at].lo;
+        *at == 0
+    }
+
+    fn write(&self, name: &mut String) {
+        match self {
+            Wheel::Text(text) => name.push_str(text),
+            Wheel::Numbers { ranges, at, number } => push(name, *number, ranges[*at].width),
+        }
+    }
+}
+
+/// A number with at least `width` digits. `format!` takes four times as long, and there are ten
+/// thousands of them at each start of a program.
+fn push(text: &mut String, number: u64, width: usize) {
+    let mut digits = [b'0'; DIGITS_OF_U64];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit is below ten");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    (digits.len() - at..width).for_each(|_| text.push('0'));
+    text.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }
 
 fn node_name(at: usize, text: String) -> Result<NodeName, HostlistError> {
@@ -296,7 +340,9 @@ fn node_name(at: usize, text: String) -> Result<NodeName, HostlistError> {
         found: error.found,
     })?;
     // Slurm reads the digits at the end as a number and saturates: it would mean another node.
-    if fold::digits_at_end(name.as_str()).parse::<u64>().is_err_and(|e| is_overflow(&e)) {
+    let digits = fold::digits_at_end(name.as_str());
+    let may_overflow = digits.len() >= DIGITS_OF_U64;
+    if may_overflow && digits.parse::<u64>().is_err_and(|e| is_overflow(&e)) {
         return Err(refused(HostlistErrorKind::NumberTooLarge, at, name.as_str()));
     }
     Ok(name)

@@ -43,12 +43,7 @@ macro_rules! name_type {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                let valid: fn(&str) -> bool = $valid;
-                if valid(text) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(name_error($what, text, $rule))
-                }
+                Self::try_from(text.to_owned())
             }
         }
 
@@ -56,7 +51,8 @@ macro_rules! name_type {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) { Ok(Self(text)) } else { Err(name_error($what, &text, $rule)) }
             }
         }
 

@@ -73,20 +73,23 @@ fn shown<'a>(nodes: impl IntoIterator<Item = &'a NodeName>) -> String {
 
 /// A node gets one kind of VM, so it is in one nodeset.
 pub(super) fn refuse_overlaps(root: &Section<'_>, nodesets: &[NamedNodes]) {
-    let mut owners: BTreeMap<&NodeName, usize> = BTreeMap::new();
-    for (index, named) in nodesets.iter().enumerate() {
-        let mut shared: BTreeMap<usize, Vec<&NodeName>> = BTreeMap::new();
-        for node in &named.nodes {
-            let owner = *owners.entry(node).or_insert(index);
-            if owner != index {
-                shared.entry(owner).or_default().push(node);
-            }
+    let named = nodesets.iter().enumerate();
+    let mut all: Vec<(&NodeName, usize)> = named
+        .flat_map(|(index, named)| named.nodes.iter().map(move |node| (node, index)))
+        .collect();
+    // The nodes of each are sorted: to merge them is cheap.
+    all.sort();
+    let mut shared: BTreeMap<(usize, usize), Vec<&NodeName>> = BTreeMap::new();
+    for same in all.chunk_by(|one, other| one.0 == other.0) {
+        let (node, owner) = same[0];
+        for (_, index) in same.iter().filter(|(_, index)| *index != owner) {
+            shared.entry((*index, owner)).or_default().push(node);
         }
-        for (owner, nodes) in shared {
-            let other = &nodesets[owner].nodeset;
-            let problem = format!("{} also in nodeset {other}: one nodeset per node", shown(nodes));
-            root.fault_at(&named.place, problem);
-        }
+    }
+    for ((index, owner), nodes) in shared {
+        let other = &nodesets[owner].nodeset;
+        let problem = format!("{} also in nodeset {other}: one nodeset per node", shown(nodes));
+        root.fault_at(&nodesets[index].place, problem);
     }
 }
 

@@ -39,8 +39,8 @@ pub fn sorted_order(names: &[NodeName]) -> Vec<usize> {
 
 /// The digits that a text ends with; empty if it does not end with one.
 pub(super) fn digits_at_end(text: &str) -> &str {
-    let prefix = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    &text[prefix.len()..]
+    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    &text[text.len() - digits..]
 }
 
 /// A name and the number that it ends with. Of a number that does not fit in 64 bits Slurm makes
