@@ -62,6 +62,7 @@ pub async fn carry_out(session: &mut Session, holder: &Holder) -> Result<Driven,
     let driven = driven.map_err(Stop::failed)?;
     session.end(holder).map_err(Stop::failed)?;
     tracing::info!(sent = driven.sent, left = driven.left, calls = ?session.clients.calls(),
+        transactions = session.ledger.transactions(),
         "deletions sent; azslurm-sync follows them until the VMs are gone");
     Ok(driven)
 }

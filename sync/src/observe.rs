@@ -128,9 +128,7 @@ pub(crate) fn look_up(session: &Session, at: Timestamp) -> Result<Observation, L
     let ours: Vec<NodeName> =
         session.config.nodesets.values().flat_map(|nodeset| nodeset.nodes.clone()).collect();
     let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
-    let unfinished = session.ledger.attempts_unfinished()?;
-    let foreign =
-        unfinished.into_iter().filter(|a| session.config.nodeset_of(&a.is.node).is_none());
+    let foreign = session.ledger.attempts_unfinished_elsewhere(&ours)?;
     for attempt in session.ledger.attempts_of(&ours)?.into_iter().chain(foreign) {
         attempts.entry(attempt.is.node.clone()).or_default().push(attempt);
     }

@@ -223,10 +223,12 @@ fn warn_of_the_dead(decided: &[Decided]) {
 
 /// VMs and blocks whose work is not finished.
 fn left(session: &Session) -> Result<usize, LedgerError> {
-    let attempts = session.ledger.attempts_unfinished()?;
+    let vms = session.ledger.attempts_in_motion()?.len();
     let blocks = session.ledger.blocks_unfinished()?;
-    let vms = attempts.iter().filter(|attempt| attempt.state != AttemptState::Running).count();
-    Ok(vms + empty_blocks(&blocks, &attempts))
+    if blocks.is_empty() {
+        return Ok(vms);
+    }
+    Ok(vms + empty_blocks(&blocks, &session.ledger.attempts_unfinished()?))
 }
 
 /// How many blocks have no VM that has not ended: they are to be removed.

@@ -43,6 +43,16 @@ const OF_NODES: &str = select!(
 );
 const UNFINISHED: &str =
     select!("", "FROM attempts AS a WHERE a.ended_at IS NULL ORDER BY a.node, a.attempt");
+const UNFINISHED_ELSEWHERE: &str = select!(
+    "",
+    "FROM attempts AS a
+     WHERE a.ended_at IS NULL AND a.node NOT IN (SELECT value FROM json_each(?1))
+     ORDER BY a.node, a.attempt"
+);
+const IN_MOTION: &str = select!(
+    "",
+    "FROM attempts AS a WHERE a.ended_at IS NULL AND a.state <> ?1 ORDER BY a.node, a.attempt"
+);
 const ALL: &str = select!("", "FROM attempts AS a ORDER BY a.node, a.attempt");
 const OF_HOLDER: &str = select!(
     "l.node, l.holder, l.generation, l.until, ",
@@ -61,6 +71,12 @@ const NEWEST: &str = "SELECT a.node, a.attempt, a.state FROM attempts AS a
      WHERE a.node = ?1
        AND a.attempt = (SELECT max(b.attempt) FROM attempts AS b WHERE b.node = a.node)";
 
+/// Names as JSON, each once.
+fn names_of(nodes: &[NodeName]) -> String {
+    let names: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
+    serde_json::to_string(&names).expect("strings are JSON")
+}
+
 impl Reader {
     /// One attempt, by the name of its VM without case.
     pub fn attempt(&self, vm: &VmName) -> Result<Option<Attempt>, LedgerError> {
@@ -72,11 +88,9 @@ impl Reader {
     /// ones each node's newest, so that the last of a node's attempts is always the highest that is
     /// known. Nodes may be named twice; those without attempts are not in the answer.
     pub fn attempts_of(&self, nodes: &[NodeName]) -> Result<Vec<Attempt>, LedgerError> {
-        let names: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
-        let names = serde_json::to_string(&names).expect("strings are JSON");
         let query =
             Query { doing: "reading the attempts of nodes", table: "attempts", sql: OF_NODES };
-        self.rows(&query, (names,), read)
+        self.rows(&query, (names_of(nodes),), read)
     }
 
     /// All attempts that are not ended, by node and attempt.
@@ -84,6 +98,24 @@ impl Reader {
         let query =
             Query { doing: "reading unfinished attempts", table: "attempts", sql: UNFINISHED };
         self.rows(&query, (), read)
+    }
+
+    /// The same without those of some nodes. Where these are known already, reading all would be
+    /// reading ten thousand attempts for the few that are left.
+    pub fn attempts_unfinished_elsewhere(
+        &self,
+        nodes: &[NodeName],
+    ) -> Result<Vec<Attempt>, LedgerError> {
+        let doing = "reading unfinished attempts of other nodes";
+        let query = Query { doing, table: "attempts", sql: UNFINISHED_ELSEWHERE };
+        self.rows(&query, (names_of(nodes),), read)
+    }
+
+    /// Attempts that are not ended and not at rest either: all but those whose VM runs.
+    pub fn attempts_in_motion(&self) -> Result<Vec<Attempt>, LedgerError> {
+        let doing = "reading attempts that are not at rest";
+        let query = Query { doing, table: "attempts", sql: IN_MOTION };
+        self.rows(&query, (AttemptState::Running.word(),), read)
     }
 
     /// The attempts that are not ended of the nodes that a run has leased, each with its lease:
@@ -380,14 +412,27 @@ mod tests {
 
     #[test]
     fn unfinished_and_latest_are_what_they_say() {
-        let (ledger, leases) = with_history();
+        let (mut ledger, leases) = with_history();
         assert_eq!(numbers(&ledger.attempts_unfinished().unwrap()), [("n1", 4), ("n1", 5)]);
+        let beside = |node| ledger.attempts_unfinished_elsewhere(&[self::node(node)]);
+        assert_eq!(numbers(&beside("n1").unwrap()), []);
+        assert_eq!(numbers(&beside("n2").unwrap()), [("n1", 4), ("n1", 5)]);
         assert_eq!(numbers(&ledger.attempts_latest().unwrap()), [("n1", 5), ("n2", 3)]);
         let of_holder = ledger.attempts_of_holder(leases[0].holder()).unwrap();
         let (of_leases, of_attempts): (Vec<Lease>, Vec<Attempt>) = of_holder.into_iter().unzip();
         assert_eq!(numbers(&of_attempts), [("n1", 4), ("n1", 5)]);
         assert_eq!(of_leases, [leases[0].clone(), leases[0].clone()]);
         assert_eq!(ledger.attempts_of_holder(&holder("nobody")).unwrap(), []);
+        let runs = new_attempt("n1", 5).vm;
+        let accepted = Change::Accepted { operation: None, request_id: None };
+        write(&mut ledger, |writer| {
+            for change in [&accepted, &Change::Running] {
+                let recorded = writer.record(&leases[0], &runs, change, at(70))?;
+                assert!(matches!(recorded, Recorded::Done(_)), "{recorded:?}");
+            }
+            Ok(())
+        });
+        assert_eq!(numbers(&ledger.attempts_in_motion().unwrap()), [("n1", 4)]);
     }
 
     #[test]
