@@ -170,10 +170,15 @@ deny-if-here:
 		echo "deny: advisories left out: their database cannot be fetched from here"; \
 	fi
 
+# What makes the shipped programs smaller and costs no time: relocations in a tenth of their room (a third of a
+# megabyte in azslurm-sync), and SQLite without its search of texts and maps, which nobody here asks for.
+RELEASE_LINK := -C link-arg=-Wl,-z,pack-relative-relocs
+RELEASE_SQLITE := -USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 -USQLITE_ENABLE_RTREE
+
 # The gate wants symbols, so the link leaves them in and `strip` takes them out of what is shipped.
 release: ## build the programs as they are shipped, into target/dist
-	cargo build $(LOCKED) --release --config 'profile.release.strip=false' \
-		--config 'target.$(TARGET).rustflags=$(call quoted,$(SAME_PATHS))' $(addprefix -p ,$(PROGRAMS))
+	LIBSQLITE3_FLAGS="$(RELEASE_SQLITE)" cargo build $(LOCKED) --release --config 'profile.release.strip=false' \
+		--config 'target.$(TARGET).rustflags=$(call quoted,$(SAME_PATHS) $(RELEASE_LINK))' $(addprefix -p ,$(PROGRAMS))
 	packaging/check-static.sh $(addprefix $(TARGET_DIR)/release/,$(PROGRAMS))
 	mkdir -p target/dist
 	for program in $(PROGRAMS); do \

@@ -75,7 +75,7 @@ fn grid() -> String {
 
 fn lines((work, rows): (&str, &[&Row]), colour: &str) -> String {
     let mut text = String::new();
-    let ours = rows.iter().filter_map(|row| Some((row.size as f64, row.cost?.cpu_ms)));
+    let mut ours = rows.iter().filter_map(|row| Some((row.size as f64, row.cost?.cpu_ms)));
     let bound = rows.iter().filter_map(|row| Some((row.size as f64, row.bound?.cpu_ms)));
     let path = |points: &mut dyn Iterator<Item = (f64, f64)>| {
         let points = points.map(|(size, cpu)| format!("{:.1},{:.1}", x(size), y(cpu)));
@@ -90,7 +90,7 @@ fn lines((work, rows): (&str, &[&Row]), colour: &str) -> String {
              stroke-width=\"2\"{dashes}/>"
         );
     }
-    if let Some((size, cpu)) = ours.last() {
+    if let Some((size, cpu)) = ours.next_back() {
         let _infallible = writeln!(
             text,
             "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{work}: {cpu:.0} ms</text>",
