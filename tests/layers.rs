@@ -18,7 +18,7 @@ use source::{Source, Where, rust_sources};
 
 /// Our packages from left to right. suspend comes before resume_fail, which deletes by its
 /// functions.
-const LEFT_TO_RIGHT: [&str; 17] = [
+const LEFT_TO_RIGHT: [&str; 18] = [
     "azslurm-core",
     "azslurm-slurm",
     "azslurm-azure",
