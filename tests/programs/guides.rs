@@ -12,8 +12,8 @@ use crate::bench::{Bench, KEY, program};
 
 /// What a command line may begin with besides our programs: programs of the machine, of Slurm and
 /// of Azure. They are not run here.
-const OTHERS: [&str; 8] =
-    ["install", "systemctl", "sbatch", "scontrol", "az", "make", "dpkg", "dnf"];
+const OTHERS: [&str; 9] =
+    ["install", "systemctl", "sbatch", "scontrol", "az", "make", "apt", "dpkg", "dnf"];
 /// What needs a real slurmctld: stories run it (`tests/e2e`); here only its words are checked.
 const WITH_SLURMCTLD: [&str; 2] = ["azslurm-conf diff", "azslurm-conf apply"];
 /// What says by exit code 1 that it has found something: the world of this test has no slurm.conf.
