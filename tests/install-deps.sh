@@ -41,6 +41,7 @@ need make has make
 need gcc has gcc
 need libc6-dev test -e /usr/include/stdlib.h
 need binutils has nm
+need strace has strace
 
 if [ "${1:-}" = dist ]; then
     need dpkg has dpkg-deb

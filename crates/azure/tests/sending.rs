@@ -80,6 +80,23 @@ async fn a_lost_answer_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_stopped_sends_nothing_after_the_try_under_way() {
+    let azure = Fake::start().await;
+    azure.next([Do::Hang, answer(201, json!({}))]);
+    let (arm, place, spec, mark) = (azure.arm(), place(), spec(VM), SentMark::default());
+    let sending = arm.put_vm(&place, &spec, soon(20), &mark);
+    let stopping = async {
+        while azure.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        mark.stop();
+    };
+    let (sent, ()) = tokio::join!(sending, stopping);
+    assert!(matches!(sent, Err(AzureError::Lost { .. })), "{sent:?}");
+    assert_eq!(azure.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn a_write_without_a_plain_answer_may_have_been_done() {
     for (script, code) in [
         (vec![Do::Hang, Do::Hang], None),
