@@ -191,33 +191,24 @@ pub fn attempt_of(config: &Config, row: &VmRow) -> Option<Attempt> {
     let (nodeset, settings) = config.nodeset_of(&node)?;
     let place = place_of(config, &row.id, settings.sites.as_slice())?;
     let at = now();
+    let is = NewAttempt {
+        vm,
+        node,
+        attempt,
+        nodeset: nodeset.clone(),
+        place,
+        sku: settings.sku.clone(),
+        is_spot: false,
+        image: String::new(),
+        body_hash: String::new(),
+        jobs: Vec::new(),
+    };
     Some(Attempt {
-        is: NewAttempt {
-            vm,
-            node,
-            attempt,
-            nodeset: nodeset.clone(),
-            place,
-            sku: settings.sku.clone(),
-            is_spot: false,
-            image: String::new(),
-            body_hash: String::new(),
-            jobs: Vec::new(),
-        },
-        state: AttemptState::Running,
-        why: None,
-        says: None,
-        operation: None,
-        request_id: None,
-        generation: 0,
-        intended_at: attempt.began_at(),
         settles_at: at,
-        accepted_at: Some(attempt.began_at()),
         running_at: None,
         registered_at: None,
-        delete_intended_at: None,
-        ended_at: None,
         changed_at: at,
+        ..Attempt::running_since(is, attempt.began_at())
     })
 }
 

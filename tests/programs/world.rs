@@ -136,41 +136,26 @@ pub fn know(bench: &Bench, vms: &[Made]) {
 fn attempt(one: &Made, node: &NodeName) -> Attempt {
     let (_, attempt) = one.vm.split().unwrap();
     let began = attempt.began_at();
-    Attempt {
-        is: NewAttempt {
-            vm: one.vm.clone(),
-            node: node.clone(),
-            attempt,
-            nodeset: "n".parse().unwrap(),
-            place: AttemptPlace {
-                site: "west".parse().unwrap(),
-                subscription: SUBSCRIPTION.to_owned(),
-                resource_group: "hpc".to_owned(),
-                region: Region::new("westeurope").unwrap(),
-                zone: None,
-                block: None,
-            },
-            sku: Sku::new(SKU).unwrap(),
-            image: "microsoft-dsvm:ubuntu-hpc:2204:latest".to_owned(),
-            is_spot: one.is_spot,
-            body_hash: String::new(),
-            jobs: Vec::new(),
+    let is = NewAttempt {
+        vm: one.vm.clone(),
+        node: node.clone(),
+        attempt,
+        nodeset: "n".parse().unwrap(),
+        place: AttemptPlace {
+            site: "west".parse().unwrap(),
+            subscription: SUBSCRIPTION.to_owned(),
+            resource_group: "hpc".to_owned(),
+            region: Region::new("westeurope").unwrap(),
+            zone: None,
+            block: None,
         },
-        state: AttemptState::Running,
-        why: None,
-        says: None,
-        operation: None,
-        request_id: None,
-        generation: 0,
-        intended_at: began,
-        settles_at: began,
-        accepted_at: Some(began),
-        running_at: Some(began),
-        registered_at: Some(began),
-        delete_intended_at: None,
-        ended_at: None,
-        changed_at: began,
-    }
+        sku: Sku::new(SKU).unwrap(),
+        image: "microsoft-dsvm:ubuntu-hpc:2204:latest".to_owned(),
+        is_spot: one.is_spot,
+        body_hash: String::new(),
+        jobs: Vec::new(),
+    };
+    Attempt::running_since(is, began)
 }
 
 /// Both: VMs that run, and the ledger knows it.

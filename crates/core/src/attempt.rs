@@ -312,6 +312,30 @@ pub struct Attempt {
     pub changed_at: Timestamp,
 }
 
+impl Attempt {
+    /// A VM that has been running and in use since `at`, of which nothing else is known: neither
+    /// who asked for it nor what Azure said.
+    pub fn running_since(is: NewAttempt, at: Timestamp) -> Attempt {
+        Attempt {
+            is,
+            state: AttemptState::Running,
+            why: None,
+            says: None,
+            operation: None,
+            request_id: None,
+            generation: 0,
+            intended_at: at,
+            settles_at: at,
+            accepted_at: Some(at),
+            running_at: Some(at),
+            registered_at: Some(at),
+            delete_intended_at: None,
+            ended_at: None,
+            changed_at: at,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use azslurm_core::attempt::{Attempt, AttemptPlace, AttemptState, NewAttempt};
+use azslurm_core::attempt::{Attempt, AttemptPlace, NewAttempt};
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::{AttemptId, NodeName, Timestamp, VmName};
 use azslurm_ledger::{Holder, LeaseAsk, Ledger, LedgerError, Recorded, Take};
@@ -119,40 +119,24 @@ fn know(bed: &Bed, (made, at): (&[(NodeName, AttemptId)], Timestamp)) -> Result<
 }
 
 fn attempt_of(node: &NodeName, attempt: AttemptId) -> Result<Attempt> {
-    let began = attempt.began_at();
-    Ok(Attempt {
-        is: NewAttempt {
-            vm: VmName::of(node, attempt),
-            node: node.clone(),
-            attempt,
-            nodeset: "n".parse()?,
-            place: AttemptPlace {
-                site: "west".parse()?,
-                subscription: SUBSCRIPTION.to_owned(),
-                resource_group: "hpc".to_owned(),
-                region: Region::new("westeurope").context("a region")?,
-                zone: None,
-                block: None,
-            },
-            sku: Sku::new(SKU).context("a size")?,
-            image: IMAGE.to_owned(),
-            is_spot: false,
-            body_hash: String::new(),
-            jobs: Vec::new(),
+    let is = NewAttempt {
+        vm: VmName::of(node, attempt),
+        node: node.clone(),
+        attempt,
+        nodeset: "n".parse()?,
+        place: AttemptPlace {
+            site: "west".parse()?,
+            subscription: SUBSCRIPTION.to_owned(),
+            resource_group: "hpc".to_owned(),
+            region: Region::new("westeurope").context("a region")?,
+            zone: None,
+            block: None,
         },
-        state: AttemptState::Running,
-        why: None,
-        says: None,
-        operation: None,
-        request_id: None,
-        generation: 0,
-        intended_at: began,
-        settles_at: began,
-        accepted_at: Some(began),
-        running_at: Some(began),
-        registered_at: Some(began),
-        delete_intended_at: None,
-        ended_at: None,
-        changed_at: began,
-    })
+        sku: Sku::new(SKU).context("a size")?,
+        image: IMAGE.to_owned(),
+        is_spot: false,
+        body_hash: String::new(),
+        jobs: Vec::new(),
+    };
+    Ok(Attempt::running_since(is, attempt.began_at()))
 }
