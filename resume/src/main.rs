@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use azslurm_program::asked::Asked;
 use azslurm_program::exit::Stop;
 use azslurm_program::{driver, exit, logs, memory};
 use azslurm_resume::cli::{Arguments, PROGRAM};
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     memory::keep();
     let file = take_resume_file();
     driver::unblock_signals();
-    let Arguments { nodes, config, dry_run, drive } = Arguments::parse();
+    let Arguments { asked: Asked { nodes, config, drive }, dry_run } = Arguments::parse();
     let result = match drive {
         Some(holder) => program::drive(config.as_deref(), &holder),
         None => ResumeRequest::new(&nodes.unwrap_or_default(), file.as_deref())

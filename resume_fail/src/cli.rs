@@ -1,9 +1,7 @@
 //! The command line: what the program may be asked. Its manual page and its completions are made of
 //! it as well (`packaging/generate`). It must do nothing itself.
 
-use std::path::PathBuf;
-
-use azslurm_ledger::Holder;
+use azslurm_program::asked::Asked;
 use clap::Parser;
 
 /// The program's name in logs and leases.
@@ -18,14 +16,7 @@ pub const PROGRAM: &str = "azslurm-resume-fail";
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 pub struct Arguments {
-    /// Nodes as a Slurm host list: `hpc-[001-003],htc-1`
-    #[arg(value_name = "HOSTLIST", required_unless_present = "drive")]
-    pub nodes: Option<String>,
-    /// Config file [default: $AZSLURM_CONFIG, azslurm.toml beside $SLURM_CONF,
-    /// /etc/azslurm/azslurm.toml]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Carry on as the driver of this holder (started by the program itself)
-    #[arg(long, value_name = "HOLDER", hide = true, conflicts_with = "nodes")]
-    pub drive: Option<Holder>,
+    /// Which nodes, by which config.
+    #[command(flatten)]
+    pub asked: Asked,
 }

@@ -11,11 +11,11 @@ fn main() -> ExitCode {
     logs::start(PROGRAM);
     memory::keep();
     driver::unblock_signals();
-    let arguments = Arguments::parse();
-    let config = arguments.config.as_deref();
-    let result = match &arguments.drive {
+    let Arguments { asked } = Arguments::parse();
+    let config = asked.config.as_deref();
+    let result = match &asked.drive {
         Some(holder) => program::drive(config, holder),
-        None => program::front(config, &arguments.nodes.unwrap_or_default()),
+        None => program::front(config, &asked.nodes.unwrap_or_default()),
     };
     exit::finish(PROGRAM, result)
 }

@@ -10,12 +10,12 @@ fn main() -> ExitCode {
     logs::start(PROGRAM);
     memory::keep();
     driver::unblock_signals();
-    let arguments = Arguments::parse();
-    let config = arguments.config.as_deref();
-    let result = match (&arguments.drive, arguments.nodes) {
+    let Arguments { asked, dry_run } = Arguments::parse();
+    let config = asked.config.as_deref();
+    let result = match (&asked.drive, asked.nodes) {
         (Some(holder), _) => azslurm_suspend::program::drive(PROGRAM, config, holder),
         (None, nodes) => {
-            azslurm_suspend::program::front(config, &nodes.unwrap_or_default(), arguments.dry_run)
+            azslurm_suspend::program::front(config, &nodes.unwrap_or_default(), dry_run)
         }
     };
     exit::finish(PROGRAM, result)

@@ -3,6 +3,7 @@
 //! does is in its own crate.
 
 pub mod alive;
+pub mod asked;
 pub mod check;
 pub mod clients;
 pub mod clock;
