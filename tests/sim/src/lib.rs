@@ -31,6 +31,7 @@ pub mod proof;
 mod quiet;
 mod refusals;
 pub mod run;
+pub mod scene;
 pub mod script;
 pub mod seen;
 pub mod shrink;

@@ -1,6 +1,7 @@
 //! Many schedules, their sum, and the story of the first that fails: the program azslurm-prove.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 use crate::cells::{self, AttemptCell, NodeCell};
 use crate::ledgers::Yard;
 use crate::run::{Outcome, Wish};
-use crate::script::Taste;
+use crate::scene::Scene;
+use crate::script::{Step, Taste};
 use crate::{schedule, script_of, shrink};
 use clap::Parser;
 
@@ -34,9 +36,13 @@ pub struct Arguments {
     threads: u64,
     #[command(flatten)]
     taste: Taste,
-    /// Run one seed, and tell its story
+    /// Run one seed, or with --scenes the scene of this number, and tell its story
     #[arg(long)]
     replay: Option<u64>,
+    /// Before the schedules every scene: each cell of the decision matrices, laid by hand (see
+    /// scene.rs)
+    #[arg(long)]
+    scenes: bool,
     /// Do not make a failing script shorter before it is told
     #[arg(long)]
     whole: bool,
@@ -50,67 +56,118 @@ pub struct Arguments {
     /// and write to this file which ones they do not meet
     #[arg(long)]
     cells: Option<PathBuf>,
-    /// With --cells: a file of seeds, one in a line, that are run before the others. Afterwards it
-    /// holds those that met a cell which none before them had met
-    #[arg(long, requires = "cells")]
-    corpus: Option<PathBuf>,
+}
+
+/// What is run: a script of chance, or a scene by its number.
+#[derive(Debug, Clone, Copy)]
+enum Case {
+    Seed(u64),
+    Scene(u64),
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Case::Seed(seed) => write!(f, "seed {seed}"),
+            Case::Scene(number) => write!(f, "scene {number}"),
+        }
+    }
+}
+
+impl Case {
+    /// The seed of what a script leaves to chance, and the script.
+    fn script(self, taste: &Taste) -> (u64, Vec<Step>) {
+        match self {
+            Case::Seed(seed) => (seed, script_of(seed, taste)),
+            Case::Scene(number) => (number, self.scene().map(Scene::steps).unwrap_or_default()),
+        }
+    }
+
+    fn scene(self) -> Option<Scene> {
+        match self {
+            Case::Seed(_) => None,
+            Case::Scene(number) => Scene::all().get(usize::try_from(number).ok()?).copied(),
+        }
+    }
+
+    /// Runs it. A scene that no pass has met proves nothing.
+    fn run(self, taste: &Taste, wish: Wish, yard: &mut Yard) -> Outcome {
+        let (seed, steps) = self.script(taste);
+        let is_looked_at = wish.is_looked_at || self.scene().is_some();
+        let mut outcome = schedule(seed, &steps, Wish { is_looked_at, ..wish }, yard);
+        if let Some(scene) = self.scene().filter(|_| outcome.broken.is_empty()) {
+            outcome.broken = scene.missed(&outcome);
+        }
+        outcome
+    }
+}
+
+/// The cells of both matrices that passes met.
+#[derive(Default)]
+struct Met {
+    attempts: BTreeSet<AttemptCell>,
+    nodes: BTreeSet<NodeCell>,
 }
 
 #[derive(Default)]
 struct Sum {
-    failed: Vec<(u64, String)>,
-    attempts: BTreeSet<AttemptCell>,
-    nodes: BTreeSet<NodeCell>,
+    failed: Vec<(Case, String)>,
+    by_schedules: Met,
+    by_scenes: Met,
     processes: usize,
-    /// Seeds that met a cell which none before them had met.
-    first_met: Vec<u64>,
 }
 
 impl Sum {
-    fn add(&mut self, seed: u64, outcome: Outcome) {
+    fn add(&mut self, case: Case, outcome: Outcome) {
         self.processes += outcome.processes;
-        let before = self.attempts.len() + self.nodes.len();
-        self.attempts.extend(outcome.seen.attempts.into_inner());
-        self.nodes.extend(outcome.seen.nodes.into_inner());
-        if self.attempts.len() + self.nodes.len() > before {
-            self.first_met.push(seed);
-        }
+        let met = match case {
+            Case::Seed(_) => &mut self.by_schedules,
+            Case::Scene(_) => &mut self.by_scenes,
+        };
+        met.attempts.extend(outcome.seen.attempts.into_inner());
+        met.nodes.extend(outcome.seen.nodes.into_inner());
         if let Some(what) = outcome.broken.into_iter().next() {
-            eprintln!("seed {seed}: {what}");
-            self.failed.push((seed, what));
+            eprintln!("{case}: {what}");
+            self.failed.push((case, what));
         }
     }
+}
+
+/// How far a run is. Each thread takes the next case when it has ended one: they differ much.
+#[derive(Default)]
+struct Course {
+    taken: AtomicU64,
+    done: AtomicU64,
+    is_over: AtomicBool,
+    sum: Mutex<Sum>,
 }
 
 /// Runs what was asked for; the exit code says whether no law was broken.
 pub fn prove(arguments: &Arguments) -> ExitCode {
     // A panic is a broken law like any other, and told as one.
     std::panic::set_hook(Box::new(|_| {}));
-    if let Some(seed) = arguments.replay {
-        return tell(seed, arguments);
+    if let Some(number) = arguments.replay {
+        let case = if arguments.scenes { Case::Scene(number) } else { Case::Seed(number) };
+        return tell(case, arguments);
     }
-    let corpus = match arguments.corpus.as_deref().map(read_corpus).transpose() {
-        Ok(corpus) => corpus.unwrap_or_default(),
-        Err(error) => {
-            eprintln!("cannot read the corpus: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let begun = Instant::now();
-    let all = corpus.len() as u64 + arguments.schedules;
-    let (done, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let sum = Mutex::new(Sum::default());
+    let scenes = if arguments.scenes { Scene::all().len() as u64 } else { 0 };
+    let all = scenes + arguments.schedules;
+    let course = Course::default();
     std::thread::scope(|scope| {
-        for thread in 0..arguments.threads {
-            let (done, is_over, sum, corpus) = (&done, &is_over, &sum, corpus.as_slice());
-            scope.spawn(move || work(thread, (arguments, corpus), (done, is_over, sum)));
+        for _ in 0..arguments.threads {
+            scope.spawn(|| work((arguments, scenes), &course));
         }
-        scope.spawn(|| say(&done, &is_over, (begun, all)));
+        scope.spawn(|| say(&course, (begun, all)));
     });
-    let sum = sum.into_inner().expect("whoever panics with it ends the run");
-    let (schedules, seconds) = (done.into_inner(), begun.elapsed().as_secs_f64());
+    let sum = course.sum.into_inner().expect("whoever panics with it ends the run");
+    let (schedules, seconds) = (course.done.into_inner(), begun.elapsed().as_secs_f64());
+    if scenes > 0 {
+        println!("{scenes} scenes before them, which lay each cell of the decision matrices");
+    }
     println!(
-        "{schedules} schedules from seed {} in {seconds:.0} s, {} processes, {} violations",
+        "{} schedules from seed {} in {seconds:.0} s, {} processes, {} violations",
+        schedules.saturating_sub(scenes),
         arguments.seed,
         sum.processes,
         sum.failed.len(),
@@ -118,72 +175,65 @@ pub fn prove(arguments: &Arguments) -> ExitCode {
     if let Some(path) = &arguments.cells {
         tell_cells(path, &sum);
     }
-    if let Some(path) = arguments.corpus.as_ref().filter(|_| sum.failed.is_empty()) {
-        let text: String = sum.first_met.iter().map(|seed| format!("{seed}\n")).collect();
-        if let Err(error) = std::fs::write(path, text) {
-            eprintln!("cannot write {}: {error}", path.display());
-        }
-    }
-    for (seed, what) in &sum.failed {
-        println!("seed {seed}: {what}");
+    for (case, what) in &sum.failed {
+        println!("{case}: {what}");
     }
     match sum.failed.first() {
         None => ExitCode::SUCCESS,
         Some(_) if arguments.first => ExitCode::FAILURE,
-        Some((seed, _)) => tell(*seed, arguments),
+        Some((case, _)) => tell(*case, arguments),
     }
 }
 
-fn work(
-    thread: u64,
-    (arguments, corpus): (&Arguments, &[u64]),
-    (done, is_over, sum): (&AtomicU64, &AtomicBool, &Mutex<Sum>),
-) {
+fn work((arguments, scenes): (&Arguments, u64), course: &Course) {
     let wish = Wish { is_told: false, is_looked_at: arguments.cells.is_some() };
     let mut yard = Yard::new(&arguments.folder);
-    let seeds = arguments.seed..arguments.seed + arguments.schedules;
-    let all = corpus.iter().copied().chain(seeds);
-    for seed in all.skip(thread as usize).step_by(arguments.threads as usize) {
-        if is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        let outcome = schedule(seed, &script_of(seed, &arguments.taste), wish, &mut yard);
-        let mut sum = sum.lock().expect("whoever panics with it ends the run");
-        sum.add(seed, outcome);
+    let all = scenes + arguments.schedules;
+    while !course.is_over.load(Ordering::Relaxed) {
+        let number = course.taken.fetch_add(1, Ordering::Relaxed);
+        let case = match number.checked_sub(scenes) {
+            _ if number >= all => return,
+            None => Case::Scene(number),
+            Some(number) => Case::Seed(arguments.seed + number),
+        };
+        let outcome = case.run(&arguments.taste, wish, &mut yard);
+        let mut sum = course.sum.lock().expect("whoever panics with it ends the run");
+        sum.add(case, outcome);
         let is_enough = sum.failed.len() >= if arguments.first { 1 } else { FAILURES_MAX };
         drop(sum);
-        done.fetch_add(1, Ordering::Relaxed);
+        course.done.fetch_add(1, Ordering::Relaxed);
         if is_enough {
-            is_over.store(true, Ordering::Relaxed);
+            course.is_over.store(true, Ordering::Relaxed);
         }
     }
 }
 
-fn say(done: &AtomicU64, is_over: &AtomicBool, (begun, of): (Instant, u64)) {
+fn say(course: &Course, (begun, of): (Instant, u64)) {
     let mut said = Instant::now();
-    while done.load(Ordering::Relaxed) < of && !is_over.load(Ordering::Relaxed) {
+    let done = || course.done.load(Ordering::Relaxed);
+    while done() < of && !course.is_over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(50));
         if said.elapsed() >= SAY_EVERY {
             said = Instant::now();
-            let count = done.load(Ordering::Relaxed);
+            let count = done();
             eprintln!("{count} of {of} schedules after {} s", begun.elapsed().as_secs());
         }
     }
 }
 
-/// Tells the story of a seed, as short as it can be made.
-fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
+/// Tells the story of a seed, as short as it can be made, or of a scene.
+fn tell(case: Case, arguments: &Arguments) -> ExitCode {
     let mut yard = Yard::new(&arguments.folder);
     let told = Wish { is_told: true, is_looked_at: arguments.cells.is_some() };
-    let whole = script_of(seed, &arguments.taste);
-    let first = schedule(seed, &whole, told, &mut yard);
-    let is_short = !arguments.whole && !first.broken.is_empty();
-    let steps = match is_short {
-        true => shrink::shrink(seed, &whole, told, &mut yard),
-        false => whole.clone(),
-    };
-    let outcome = schedule(seed, &steps, told, &mut yard);
-    println!("\nseed {seed}, {} of its {} steps:", steps.len(), whole.len());
+    let (seed, whole) = case.script(&arguments.taste);
+    let mut outcome = case.run(&arguments.taste, told, &mut yard);
+    let mut steps = whole.clone();
+    // A scene without one of its steps is none.
+    if !arguments.whole && !outcome.broken.is_empty() && case.scene().is_none() {
+        steps = shrink::shrink(seed, &whole, told, &mut yard);
+        outcome = schedule(seed, &steps, told, &mut yard);
+    }
+    println!("\n{case}, {} of its {} steps:", steps.len(), whole.len());
     for step in &steps {
         println!("  {:7.1} s  {:?}", step.at as f64 / 1000.0, step.what);
     }
@@ -200,24 +250,20 @@ fn tell(seed: u64, arguments: &Arguments) -> ExitCode {
 /// What was met of the matrices; what was not goes to a file.
 fn tell_cells(path: &Path, sum: &Sum) {
     let mut text = String::new();
-    for (of, sum) in
-        [("attempts", cells::attempts(&sum.attempts)), ("nodes", cells::nodes(&sum.nodes))]
-    {
-        println!(
-            "matrix of {of}: {} of {} answers given; {} of {} cells met",
-            sum.given, sum.answers, sum.met, sum.cells
-        );
-        for missing in &sum.missing {
-            text.push_str(&format!("{of}: {missing} was not met\n"));
+    for (by, met) in [("schedules", &sum.by_schedules), ("scenes", &sum.by_scenes)] {
+        for (of, sum) in
+            [("attempts", cells::attempts(&met.attempts)), ("nodes", cells::nodes(&met.nodes))]
+        {
+            println!(
+                "matrix of {of}, by {by}: {} of {} answers given; {} of {} cells met",
+                sum.given, sum.answers, sum.met, sum.cells
+            );
+            for missing in &sum.missing {
+                text.push_str(&format!("{of}: {missing} was not met by {by}\n"));
+            }
         }
     }
     if let Err(error) = std::fs::write(path, text) {
         eprintln!("cannot write {}: {error}", path.display());
     }
-}
-
-fn read_corpus(path: &Path) -> std::io::Result<Vec<u64>> {
-    let text = std::fs::read_to_string(path)?;
-    let seed = |line: &str| line.trim().parse().map_err(std::io::Error::other);
-    text.lines().filter(|line| !line.is_empty()).map(seed).collect()
 }

@@ -19,6 +19,7 @@ use crate::place::{
     azure, others,
 };
 use crate::programs::Machine;
+use crate::scene::{FIRST_PASS, IDLE_TIME, WAKE_RATE, is_scene};
 use crate::script::{MINUTE, SECOND, Step};
 use crate::seen::Seen;
 use crate::steps::End;
@@ -96,7 +97,7 @@ pub fn run(seed: u64, steps: &[Step], wish: Wish, yard: &mut Yard) -> Outcome {
     outcome
 }
 
-fn world_of(seed: u64, place: &Place) -> World {
+fn world_of((seed, is_scene): (u64, bool), place: &Place) -> World {
     let mut model = Model::new(&azure(seed), BEGAN_MS).expect("the config is the emulator's own");
     model.set_runs_boot_commands(true);
     let nodes = NODESETS
@@ -104,12 +105,19 @@ fn world_of(seed: u64, place: &Place) -> World {
         .flat_map(|nodes| nodes.names().map(|name| NodeSpec::new(&name, nodes.name)));
     let is_patient = seed % PATIENT_EVERY == PATIENT_EVERY - 1;
     let is_slow = seed % SLOW_EVERY == SLOW_EVERY / 2;
+    let (idle_time, rate) = match is_scene {
+        true => (IDLE_TIME, WAKE_RATE),
+        false => (
+            if is_patient { PATIENT_TIME } else { SUSPEND_TIME },
+            if is_slow { SLOW_RATE } else { 0 },
+        ),
+    };
     let settings = Settings {
         nodes: nodes.collect(),
         resume_timeout_ms: i64::try_from(RESUME_TIMEOUT_S).unwrap_or(0) * SECOND,
-        suspend_time_ms: if is_patient { PATIENT_TIME } else { SUSPEND_TIME },
+        suspend_time_ms: idle_time,
         suspend_timeout_ms: SUSPEND_TIMEOUT,
-        resume_rate_per_min: if is_slow { SLOW_RATE } else { 0 },
+        resume_rate_per_min: rate,
         slurmd_timeout_ms: SLURMD_TIMEOUT,
         ..Settings::default()
     };
@@ -128,7 +136,7 @@ async fn live(
     wish: Wish,
     (place, ledgers): (Arc<Place>, Rc<Ledgers>),
 ) -> Outcome {
-    let mut world = world_of(seed, &place);
+    let mut world = world_of((seed, is_scene(steps)), &place);
     world.is_told = wish.is_told;
     let world: Shared = Arc::new(Mutex::new(world));
     let judge = Arc::clone(&world);
@@ -146,7 +154,12 @@ async fn live(
         looked_at: None,
     };
     // Of an empty cluster a first pass finds the same every time.
-    stage.play(if seed.is_multiple_of(PASS_FIRST_EVERY) { 0 } else { seed % LATE_MAX }).await;
+    let first = match is_scene(steps) {
+        true => FIRST_PASS,
+        false if seed.is_multiple_of(PASS_FIRST_EVERY) => 0,
+        false => seed % LATE_MAX,
+    };
+    stage.play(first).await;
     commits::end();
     let mut world = of(&stage.machine.world);
     let broken = std::mem::take(&mut world.laws.broken);

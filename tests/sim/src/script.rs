@@ -4,6 +4,7 @@
 use azslurm_arm_emulator::model::chance::Chance;
 
 use crate::place::NODESETS;
+use crate::scene::{Act, Scene};
 
 /// One second in milliseconds.
 pub const SECOND: i64 = 1000;
@@ -117,6 +118,8 @@ pub enum What {
     Linger(i64),
     /// A maintenance reservation of a node begins, and lasts so long.
     Maintenance(u64, i64),
+    /// Of a scene, which no chance draws.
+    Scene(Scene, Act),
 }
 
 impl What {

@@ -89,6 +89,7 @@ impl Stage<'_> {
             What::PowerUp(pick) => self.admin(*pick, "power_up"),
             What::Linger(time) => self.weather(|weather| &mut weather.lingers, *time),
             What::Maintenance(pick, time) => self.maintenance(*pick, *time),
+            What::Scene(scene, act) => self.act(scene, *act),
         }
     }
 
