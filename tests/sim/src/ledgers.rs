@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use azslurm_arm_emulator::catalog;
 use azslurm_core::Timestamp;
@@ -19,7 +19,7 @@ use azslurm_program::facts::keep_skus;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::place::{NODESETS, REGIONS, SUBSCRIPTION};
+use crate::place::{NODESETS, Place, REGIONS, SUBSCRIPTION};
 use crate::world::BEGAN_MS;
 
 /// An empty ledger's file.
@@ -52,6 +52,8 @@ fn knows_sizes(mut ledger: Ledger) -> Result<(), LedgerError> {
 #[derive(Debug)]
 pub struct Yard {
     folder: TempDir,
+    /// The same for all of its schedules.
+    place: Arc<Place>,
     idle: Vec<Ledger>,
     /// Empties the ledger; it knows the facts that are to stay. `None`: there is no ledger to keep.
     broom: Option<Connection>,
@@ -62,12 +64,13 @@ impl Yard {
     pub fn new(within: &Path) -> Yard {
         let folder = tempfile::Builder::new().prefix("azslurm-sim-").tempdir_in(within);
         let folder = folder.expect("the folder can be written to");
-        Yard { folder, idle: Vec::new(), broom: None }
+        let place = Arc::new(Place::new(folder.path()));
+        Yard { folder, place, idle: Vec::new(), broom: None }
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    /// Where the files of its clusters are.
+    pub fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 
     /// The connections of a schedule that begins: to an empty ledger, as if somebody had looked at

@@ -31,6 +31,8 @@ const DAEMON_BACK: Duration = Duration::from_secs(5);
 
 /// One of so many clusters has no ledger yet when it begins.
 const NEW_CLUSTER_EVERY: u64 = 32;
+/// In one of so many there are VMs of others in our resource group.
+const OTHERS_EVERY: u64 = 5;
 /// In one of so many Resource Graph names resource groups in another case.
 const ODD_CASE_EVERY: u64 = 3;
 
@@ -80,7 +82,7 @@ pub fn run(seed: u64, steps: &[Step], wish: Wish, yard: &mut Yard) -> Outcome {
         .build()
         .expect("a runtime needs no more than memory");
     let local = LocalSet::new();
-    let place = Arc::new(Place::new(yard.path()));
+    let place = yard.place();
     let ledgers = yard.begin(&place.ledger, seed.is_multiple_of(NEW_CLUSTER_EVERY));
     let ledgers = Rc::new(ledgers);
     let outcome = local.block_on(&runtime, async {
@@ -123,9 +125,11 @@ fn world_of((seed, is_scene): (u64, bool), place: &Place) -> World {
     };
     let slurm = Slurmctld::new(settings, BEGAN_MS);
     let mut laws = Laws::new(place.ledger.clone());
-    let others = serde_json::from_value(others()).expect("it is a seed of the model");
-    model.seed(&others, BEGAN_MS).expect("there is room for two");
-    laws.others = OTHERS.iter().map(|name| (*name).to_owned()).collect();
+    if seed.is_multiple_of(OTHERS_EVERY) {
+        let others = serde_json::from_value(others()).expect("it is a seed of the model");
+        model.seed(&others, BEGAN_MS).expect("there is room for two");
+        laws.others = OTHERS.iter().map(|name| (*name).to_owned()).collect();
+    }
     let mut world = World::new(model, slurm, laws, Chance::new(seed ^ 0x5eed));
     world.has_odd_case = seed.is_multiple_of(ODD_CASE_EVERY);
     world
