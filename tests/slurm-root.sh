@@ -17,7 +17,7 @@
 set -eu
 
 # What `tests/install-deps.sh` installs of Slurm, and what the clusters of tests/cluster call beside it.
-PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,iproute2,procps,perl-base,ca-certificates
+PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,iproute2,procps,perl-base,ca-certificates,cloud-init
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 roots=${CARGO_TARGET_DIR:-$repository/target}/slurm-roots
@@ -58,16 +58,21 @@ install_debootstrap() {
 	apt-get install -q -y --no-install-recommends debootstrap
 }
 
+# Whether a root is there, with what is needed today.
+is_made() {
+	[ -e "$1/etc/slurm-root" ] && [ "$(cat "$1/etc/slurm-root.packages" 2>/dev/null)" = "$PACKAGES" ]
+}
+
 make_root() {
 	root=$roots/$1
-	if [ -e "$root/etc/slurm-root" ]; then return 0; fi
+	if is_made "$root"; then return 0; fi
 	in_own_mounts make "$1"
 	[ "$(id -u)" = 0 ] || die "a root directory is made as root"
 	mkdir -p "$roots"
 	# Of two at the same time the second waits, and finds the root made.
 	exec 9>"$roots/$1.lock"
 	flock 9
-	if [ -e "$root/etc/slurm-root" ]; then return 0; fi
+	if is_made "$root"; then return 0; fi
 	install_debootstrap
 	proxy
 	from=$(mirror)
@@ -81,6 +86,9 @@ make_root() {
 	fi
 	rm -rf "$root.new"/var/cache/apt/archives/*.deb "$root.new"/var/lib/apt/lists/*
 	chroot "$root.new" slurmctld -V >"$root.new/etc/slurm-root"
+	# Only its code is wanted, as on the machine itself.
+	echo "for tests of azslurm: its code only" >"$root.new/etc/cloud/cloud-init.disabled"
+	echo "$PACKAGES" >"$root.new/etc/slurm-root.packages"
 	mv "$root.new" "$root"
 }
 
