@@ -18,7 +18,7 @@ set -eu
 
 # What `tests/install-deps.sh` installs of Slurm, and what the clusters of tests/cluster call beside it.
 # debootstrap knows no virtual packages, such as what cloud-init wants of python3-cffi-backend.
-PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,iproute2,procps,perl-base,ca-certificates,cloud-init,python3-cffi-backend
+PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,iproute2,procps,perl-base,ca-certificates,curl,cloud-init,python3-cffi-backend
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 roots=${CARGO_TARGET_DIR:-$repository/target}/slurm-roots
