@@ -9,11 +9,14 @@ import os
 import pwd
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 RUN = "/run/units"
+# systemd's own, for a start.
+START_MAX = 90
 
 
 def settings(name):
@@ -65,6 +68,29 @@ def pid_of(name):
     return pid if state != "Z" else None
 
 
+def listen(name, env):
+    """Where a service says that it is ready: slurmd of 24.11 ends where it cannot."""
+    path = f"{RUN}/{name}.notify"
+    if os.path.exists(path):
+        os.remove(path)
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard.bind(path)
+    heard.settimeout(0.1)
+    env["NOTIFY_SOCKET"] = path
+    return heard
+
+
+def is_ready(heard, process):
+    deadline = time.monotonic() + START_MAX
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if b"READY=1" in heard.recv(4096).split(b"\n"):
+                return True
+        except TimeoutError:
+            pass
+    return False
+
+
 def start(name):
     unit = settings(name)
     if pid_of(name) or not all(map(os.path.exists, unit.get("ConditionPathExists", []))):
@@ -77,12 +103,19 @@ def start(name):
     how = {"env": env, "cwd": "/", "start_new_session": True, "stdin": subprocess.DEVNULL}
     how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     command = list(words(unit["ExecStart"][-1], env))
+    kind = unit.get("Type", ["simple"])[-1]
+    heard = listen(name, env) if kind.startswith("notify") else None
     with open(f"{RUN}/{name}.log", "ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, **how)
     pid = process.pid
-    if unit.get("Type", ["simple"])[-1] == "forking":
-        if process.wait() != 0:
-            sys.exit(f"Job for {name}.service failed because the control process exited with error code.")
+    is_good = True
+    if heard:
+        is_good = is_ready(heard, process)
+    if kind == "forking":
+        is_good = process.wait() == 0
+    if not is_good:
+        sys.exit(f"Job for {name}.service failed because the control process exited with error code.")
+    if kind == "forking":
         pid = open(unit["PIDFile"][-1], encoding="utf-8").read()
     with open(f"{RUN}/{name}.pid", "w", encoding="utf-8") as file:
         file.write(str(pid))
