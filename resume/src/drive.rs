@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use azslurm_core::attempt::{Attempt, AttemptState};
 use azslurm_core::{NodeName, VmName};
-use azslurm_ledger::{Holder, Lease, LedgerError};
+use azslurm_ledger::{Holder, Lease, LedgerError, Recorded};
 use azslurm_program::{Session, now};
 use azslurm_suspend::blocks;
 use tokio::time::Instant;
@@ -88,15 +88,15 @@ pub async fn drive(
     look_ahead(session, holder).await?;
     let leases = session.leases_renewed(holder)?;
     if orders.tells_refusals {
-        let without = without_vm(session, holder, &leases)?;
+        let without = without_vm(session, holder)?;
         tell::refused(session, (&without, false)).await?;
     }
     let mut driven = Driven::default();
     let mut story = Story::new(holder.clone(), orders.awaited.clone());
     let mut is_first = true;
     loop {
-        resettle(session, holder)?;
-        let mut round = Round::begin(session, (holder, &leases, orders), is_first)?;
+        let work = resettled(session, holder)?;
+        let mut round = Round::begin(session, (work, &leases, orders), is_first)?;
         is_first = false;
         blocks::add_empty(&mut round.errands, session)?;
         run(session, (&mut round, &mut story), (orders, &mut driven)).await?;
@@ -108,9 +108,8 @@ pub async fn drive(
         let late = again(session, &mut round, &mut story).await?;
         tell::refused(session, (&late.failed, true)).await?;
         // Intents whose turn did not come in time, or of which nothing could be learned.
-        let is_left = session.ledger.attempts_of_holder(holder)?.iter().any(|(_, attempt)| {
-            attempt.state == AttemptState::Intended && !orders.leave.contains(&attempt.is.vm)
-        });
+        let intended = session.ledger.attempts_of_holder_in(holder, AttemptState::Intended)?;
+        let is_left = intended.iter().any(|(_, attempt)| !orders.leave.contains(&attempt.is.vm));
         if late.begun > 0 {
             driven.moved += late.begun;
             continue;
@@ -138,42 +137,30 @@ async fn run(
     Ok(())
 }
 
-fn without_vm(
-    session: &Session,
-    holder: &Holder,
-    leases: &[Lease],
-) -> Result<BTreeSet<NodeName>, LedgerError> {
-    let work = session.ledger.attempts_of_holder(holder)?;
-    let has_vm: BTreeSet<&NodeName> = work
-        .iter()
-        .filter(|(_, attempt)| attempt.state.is_wanted())
-        .map(|(lease, _)| lease.node())
-        .collect();
-    let nodes = leases.iter().map(Lease::node);
-    Ok(nodes.filter(|node| !has_vm.contains(node)).cloned().collect())
+/// Leased nodes that no VM is wanted for.
+fn without_vm(session: &Session, holder: &Holder) -> Result<BTreeSet<NodeName>, LedgerError> {
+    let wanted: Vec<AttemptState> =
+        AttemptState::ALL.into_iter().filter(|state| state.is_wanted()).collect();
+    Ok(session.ledger.leased_without(holder, &wanted)?.into_iter().collect())
 }
 
-/// Gives intents that are about to become too old for a PUT another span.
-fn resettle(session: &mut Session, holder: &Holder) -> Result<(), LedgerError> {
-    let at = now();
+/// All work of `holder`; intents that are about to become too old for a PUT get another span.
+fn resettled(session: &mut Session, holder: &Holder) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
+    let mut work = session.ledger.attempts_of_holder(holder)?;
+    let (at, until) = (now(), now().plus(SETTLES_AFTER));
     let is_old = |attempt: &Attempt| {
         attempt.state == AttemptState::Intended && attempt.settles_at.since(at) < SETTLE_LEFT_MIN
     };
-    let old: Vec<(Lease, VmName)> = session
-        .ledger
-        .attempts_of_holder(holder)?
-        .into_iter()
-        .filter(|(_, attempt)| is_old(attempt))
-        .map(|(lease, attempt)| (lease, attempt.is.vm))
-        .collect();
-    if old.is_empty() {
-        return Ok(());
+    if !work.iter().any(|(_, attempt)| is_old(attempt)) {
+        return Ok(work);
     }
     session.ledger.write(|writer| {
-        for (lease, vm) in &old {
-            let _lost_leases_are_seen_later =
-                writer.resettle(lease, vm, at, at.plus(SETTLES_AFTER))?;
+        for (lease, attempt) in work.iter_mut().filter(|(_, attempt)| is_old(attempt)) {
+            // Lost leases are seen later.
+            if let Recorded::Done(_) = writer.resettle(lease, &attempt.is.vm, at, until)? {
+                attempt.settles_at = until;
+            }
         }
-        Ok(())
+        Ok(work)
     })
 }

@@ -65,12 +65,14 @@ fn unsent(
     orders: &Orders,
 ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
     let mut unsent = Vec::new();
-    for (lease, attempt) in reader.attempts_of_holder(holder)? {
+    if reader.blocks_unfinished()?.is_empty() {
+        return Ok(unsent);
+    }
+    for (lease, attempt) in reader.attempts_of_holder_in(holder, AttemptState::Intended)? {
         let vm = &attempt.is.vm;
         let is_ours = !orders.leave.contains(vm) && !orders.look.contains(vm);
         let Some(life) = attempt.is.place.block.as_ref().filter(|_| is_ours) else { continue };
-        let is_intended = attempt.state == AttemptState::Intended;
-        if is_intended && state_of(reader, life)? == Some(BlockState::Intended) {
+        if state_of(reader, life)? == Some(BlockState::Intended) {
             unsent.push((lease, attempt));
         }
     }

@@ -132,9 +132,8 @@ pub async fn carry_out(session: &mut Session, holder: &Holder) -> Result<Driven,
 /// Nodes of the request that have a provisioned VM already, and that slurmctld waits for: it counts
 /// only a VM that boots after its request, so they get another. A node that is up keeps its own.
 async fn replace_stale(session: &mut Session, holder: &Holder) -> Result<(), LedgerError> {
-    let work = session.ledger.attempts_of_holder(holder)?;
-    let running = work.iter().filter(|(_, attempt)| attempt.state == AttemptState::Running);
-    let nodes: Vec<NodeName> = running.map(|(lease, _)| lease.node().clone()).collect();
+    let running = session.ledger.attempts_of_holder_in(holder, AttemptState::Running)?;
+    let nodes: Vec<NodeName> = running.into_iter().map(|(_, attempt)| attempt.is.node).collect();
     if nodes.is_empty() {
         return Ok(());
     }
@@ -157,6 +156,7 @@ async fn replace_stale(session: &mut Session, holder: &Holder) -> Result<(), Led
     if stale.is_empty() {
         return Ok(());
     }
+    let work = session.ledger.attempts_of_holder(holder)?;
     let jobs = jobs_of(work.iter().map(|(_, attempt)| attempt));
     let request = ResumeRequest { nodes: stale, jobs, replace_running: true };
     front::intend(session, holder, &request)?;

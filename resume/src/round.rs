@@ -46,7 +46,7 @@ impl Round {
     /// our lease was never sent before.
     pub(crate) fn begin(
         session: &mut Session,
-        (holder, leases, orders): (&Holder, &[Lease], &Orders),
+        (work, leases, orders): (Vec<(Lease, Attempt)>, &[Lease], &Orders),
         is_first: bool,
     ) -> Result<Round, LedgerError> {
         let (texts, _logged_by_the_front) = texts::load(&session.config);
@@ -59,7 +59,7 @@ impl Round {
             texts,
             until: orders.until,
         };
-        for (lease, attempt) in session.ledger.attempts_of_holder(holder)? {
+        for (lease, attempt) in work {
             let is_fresh = is_first && attempt.generation == lease.generation();
             round.add(session, (lease, attempt), (orders, is_fresh))?;
         }

@@ -56,10 +56,8 @@ pub async fn look_ahead(session: &mut Session, holder: &Holder) -> Result<(), Le
 }
 
 fn fresh(session: &Session, holder: &Holder) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
-    let mut work = session.ledger.attempts_of_holder(holder)?;
-    work.retain(|(lease, attempt)| {
-        attempt.state == AttemptState::Intended && attempt.generation == lease.generation()
-    });
+    let mut work = session.ledger.attempts_of_holder_in(holder, AttemptState::Intended)?;
+    work.retain(|(lease, attempt)| attempt.generation == lease.generation());
     Ok(work)
 }
 

@@ -1,6 +1,6 @@
 //! The driver: deletes what the front has written down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use azslurm_core::NodeName;
@@ -35,16 +35,17 @@ pub async fn drive(
     holder: &Holder,
     why: EndReason,
 ) -> Result<Driven, LedgerError> {
-    let leases: BTreeMap<NodeName, Lease> = session
+    let mut leases: BTreeMap<NodeName, Lease> = session
         .leases_renewed(holder)?
         .into_iter()
         .map(|lease| (lease.node().clone(), lease))
         .collect();
     let mut driven = send(session, holder, &leases).await?;
-    let known: BTreeSet<NodeName> =
-        session.ledger.attempts_of_holder(holder)?.into_iter().map(|(_, a)| a.is.node).collect();
+    let living: Vec<AttemptState> =
+        AttemptState::ALL.into_iter().filter(|state| !state.is_ended()).collect();
+    let unknown = session.ledger.leased_without(holder, &living)?;
     let unknown: BTreeMap<NodeName, Lease> =
-        leases.into_iter().filter(|(node, _)| !known.contains(node)).collect();
+        unknown.iter().filter_map(|node| leases.remove_entry(node)).collect();
     if !unknown.is_empty() && search::adopt_unknown(session, &unknown, why).await? > 0 {
         let more = send(session, holder, &unknown).await?;
         driven = Driven { sent: driven.sent + more.sent, left: driven.left + more.left };
@@ -59,8 +60,9 @@ async fn send(
 ) -> Result<Driven, LedgerError> {
     let mut errands = Errands::new(leases.values().cloned(), &session.clients);
     let mut asked: usize = 0;
-    for (lease, attempt) in session.ledger.attempts_of_holder(holder)? {
-        if attempt.state == AttemptState::DeleteIntended && leases.contains_key(lease.node()) {
+    let intended = AttemptState::DeleteIntended;
+    for (lease, attempt) in session.ledger.attempts_of_holder_in(holder, intended)? {
+        if leases.contains_key(lease.node()) {
             add(&mut errands, session, &lease, &attempt);
             asked += 1;
         }

@@ -59,6 +59,11 @@ const OF_HOLDER: &str = select!(
     "FROM leases AS l JOIN attempts AS a ON a.node = l.node
      WHERE l.holder = ?1 AND a.ended_at IS NULL ORDER BY a.node, a.attempt"
 );
+const OF_HOLDER_IN: &str = select!(
+    "l.node, l.holder, l.generation, l.until, ",
+    "FROM leases AS l JOIN attempts AS a ON a.node = l.node
+     WHERE l.holder = ?1 AND a.ended_at IS NULL AND a.state = ?2 ORDER BY a.node, a.attempt"
+);
 const LATEST: &str = select!(
     "",
     "FROM (SELECT node, max(attempt) AS attempt FROM attempts GROUP BY node) AS m
@@ -127,6 +132,45 @@ impl Reader {
         let query =
             Query { doing: "reading the attempts of a holder", table: "attempts", sql: OF_HOLDER };
         self.rows(&query, (holder.as_str(),), |cells| Ok((read_lease(cells)?, read(cells)?)))
+    }
+
+    /// The same of one state alone.
+    pub fn attempts_of_holder_in(
+        &self,
+        holder: &Holder,
+        state: AttemptState,
+    ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
+        let doing = "reading the attempts of a holder in one state";
+        let query = Query { doing, table: "attempts", sql: OF_HOLDER_IN };
+        self.rows(&query, (holder.as_str(), state.word()), |cells| {
+            Ok((read_lease(cells)?, read(cells)?))
+        })
+    }
+
+    /// The nodes that a run has leased and that have no attempt in any of these states, of which
+    /// none is an end.
+    pub fn leased_without(
+        &self,
+        holder: &Holder,
+        states: &[AttemptState],
+    ) -> Result<Vec<NodeName>, LedgerError> {
+        assert!(
+            !states.iter().any(|state| state.is_ended()),
+            "every node has ended ones: {states:?}"
+        );
+        let words: Vec<&str> = states.iter().map(|state| state.word()).collect();
+        let words = serde_json::to_string(&words).expect("strings are JSON");
+        let query = Query {
+            doing: "looking for leased nodes without an attempt",
+            table: "leases",
+            sql: "SELECT l.node FROM leases AS l
+                  WHERE l.holder = ?1 AND NOT EXISTS (
+                      SELECT 1 FROM attempts AS a
+                      WHERE a.node = l.node AND a.ended_at IS NULL
+                        AND a.state IN (SELECT value FROM json_each(?2)))
+                  ORDER BY l.node",
+        };
+        self.rows(&query, (holder.as_str(), words), |cells| cells.name("node"))
     }
 
     /// The newest attempt of each node that ever had one, by node.

@@ -281,6 +281,16 @@ impl Writer<'_> {
         Ok(changed > 0)
     }
 
+    /// [`Writer::renew`] for all that a run holds.
+    pub fn renew_holder(&mut self, holder: &Holder, until: Timestamp) -> Result<(), LedgerError> {
+        self.change(
+            "renewing the leases of a holder",
+            "UPDATE leases SET until = max(until, ?2) WHERE holder = ?1",
+            (holder.as_str(), until.as_millis()),
+        )?;
+        Ok(())
+    }
+
     /// Gives a lease back. Nothing happens if it is not ours any more.
     pub fn release(&mut self, lease: &Lease) -> Result<(), LedgerError> {
         self.change(

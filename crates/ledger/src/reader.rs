@@ -46,6 +46,18 @@ impl Reader {
         Ok(found)
     }
 
+    /// A number that is another one when somebody else has changed the ledger since: our own
+    /// connection does not count. The same number twice: nobody has.
+    pub fn version_of_others(&self) -> Result<i64, LedgerError> {
+        let query = Query {
+            doing: "looking whether somebody has changed it",
+            table: "sqlite_schema",
+            sql: "PRAGMA data_version",
+        };
+        let version = self.row(&query, (), |cells| cells.integer("data_version"))?;
+        Ok(version.expect("this pragma always has a row"))
+    }
+
     /// Adds what we were doing, and to which file, to an error of SQLite.
     pub(crate) fn while_(
         &self,

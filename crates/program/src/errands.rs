@@ -30,7 +30,7 @@ use crate::throttles::{self, Throttles};
 /// How long a lease is given: several renewals may fail before a living holder loses it.
 pub const LEASE_FOR: Duration = Duration::from_secs(300);
 /// How often leases are renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether a lease is to be renewed or a throttle to be told or heeded.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// At most this many outcomes in one transaction: others wait for the write lock meanwhile.
@@ -127,6 +127,8 @@ pub struct Errands {
     leases: BTreeMap<NodeName, Lease>,
     renewed_at: Instant,
     looked_at: Instant,
+    /// What others had changed in the ledger when all of `leases` were ours.
+    held_at_version: Option<i64>,
     throttles: Throttles,
 }
 
@@ -156,6 +158,7 @@ impl Errands {
             leases,
             renewed_at: Instant::now(),
             looked_at: Instant::now(),
+            held_at_version: None,
             throttles,
         }
     }
@@ -333,6 +336,11 @@ impl Errands {
             return Ok(());
         }
         self.looked_at = Instant::now();
+        // Before the leases: what changes while they are read is seen at the next look.
+        let version = ledger.version_of_others()?;
+        if self.held_at_version.replace(version) == Some(version) {
+            return Ok(());
+        }
         let held: BTreeMap<NodeName, i64> = ledger
             .leases_of_holder(any.holder())?
             .iter()

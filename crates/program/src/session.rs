@@ -10,6 +10,7 @@ use azslurm_ledger::{Holder, Lease, Ledger, LedgerError};
 use azslurm_slurm::Slurm;
 
 use crate::clients::Clients;
+use crate::errands::{LEASE_FOR, RENEW_EVERY};
 use crate::exit::Stop;
 use crate::{alive, config_file, logs, now, throttles};
 
@@ -95,17 +96,18 @@ impl Session {
         subscriptions.into_iter().cloned().collect()
     }
 
-    /// All leases of `holder`, renewed for `errands::LEASE_FOR`; those that are lost are left out.
+    /// All leases of `holder`, good for nearly `errands::LEASE_FOR`: those that were just given are
+    /// not given again, and those that are lost are left out.
     pub fn leases_renewed(&mut self, holder: &Holder) -> Result<Vec<Lease>, LedgerError> {
-        let until = now().plus(crate::errands::LEASE_FOR);
+        let at = now();
+        let leases = self.ledger.leases_of_holder(holder)?;
+        let is_fresh = |lease: &Lease| lease.until().since(at) >= LEASE_FOR - RENEW_EVERY;
+        if leases.iter().all(is_fresh) {
+            return Ok(leases);
+        }
         self.ledger.write(|writer| {
-            let mut kept = Vec::new();
-            for lease in writer.leases_of_holder(holder)? {
-                if writer.renew(&lease, until)? {
-                    kept.push(lease);
-                }
-            }
-            Ok(kept)
+            writer.renew_holder(holder, at.plus(LEASE_FOR))?;
+            writer.leases_of_holder(holder)
         })
     }
 
