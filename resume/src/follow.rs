@@ -10,11 +10,15 @@ use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::view;
 use azslurm_slurm::Slurm;
+use tokio::time::Instant;
 
 /// How long to wait between polls when Azure does not say (FACTS §2: 10 s is safe).
 const POLL_DEFAULT: Duration = Duration::from_secs(10);
 /// Never ask more often than this, whatever Azure says.
 const POLL_MIN: Duration = Duration::from_secs(1);
+/// The longest pause of our own: a creation that fails is to go on elsewhere, and half a minute is
+/// little beside the minutes that another place takes. A node whose VM comes tells slurmctld itself.
+const POLL_MAX: Duration = Duration::from_secs(30);
 
 /// A creation that Azure has accepted.
 #[derive(Debug, Clone)]
@@ -47,6 +51,7 @@ impl Creation {
 /// Follows until the VM is provisioned or has failed; ends with the run at the latest.
 pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
     let Creation { place, mut operation, first_look, slurm } = creation;
+    let begun = Instant::now();
     let mut wait = first_look;
     loop {
         tokio::time::sleep(wait).await;
@@ -60,13 +65,20 @@ pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
                 Some(change) => return report.say(change),
                 None => wait = POLL_DEFAULT,
             },
-            Seen::GoesOn(after) => wait = after.unwrap_or(POLL_DEFAULT).max(POLL_MIN),
+            Seen::GoesOn(after) => wait = pause(begun.elapsed(), after),
             Seen::AskTheVm => {
                 operation = None;
                 wait = Duration::ZERO;
             }
         }
     }
+}
+
+/// How long to wait before the next look at a creation that has been followed for so long: as Azure
+/// says, else as long again. What has taken a minute seldom ends within the next seconds, and
+/// reads are what Azure gives back slowest beside what a thousand VMs need of them.
+fn pause(followed: Duration, azure_says: Option<Duration>) -> Duration {
+    azure_says.unwrap_or(followed.clamp(POLL_DEFAULT, POLL_MAX)).max(POLL_MIN)
 }
 
 enum Seen {
@@ -222,4 +234,37 @@ fn failed(report: &Reporter, says: AzureSays) -> Change {
     tracing::warn!(node = %report.node(), vm = %report.vm(), request_id = says.request_id,
         "Azure could not make the VM: {}: {}; what is left of it is deleted", says.code, says.text);
     Change::DeleteIntended { why: EndReason::CreateFailed, says: Some(says) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a creation is looked at of which Azure says this after the PUT and after each look.
+    fn looks(azure_says: &[Option<u64>], until: u64) -> Vec<u64> {
+        let said = |look: usize| azure_says.get(look).copied().flatten().map(Duration::from_secs);
+        let mut at = said(0).unwrap_or(POLL_DEFAULT);
+        let mut looks = Vec::new();
+        while at.as_secs() < until {
+            looks.push(at.as_secs());
+            at += pause(at, said(looks.len()));
+        }
+        looks
+    }
+
+    #[test]
+    fn a_creation_of_74_seconds_is_looked_at_three_times_and_a_longer_one_twice_a_minute() {
+        // FACTS §2: ten seconds after the PUT, 35 after the first poll, nothing later.
+        assert_eq!(looks(&[Some(10), Some(35)], 76), [10, 45, 75]);
+        assert_eq!(looks(&[], 200), [10, 20, 40, 70, 100, 130, 160, 190]);
+    }
+
+    #[test]
+    fn azures_word_counts_within_reason() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(40 * second, Some(2 * second)), 2 * second);
+        assert_eq!(pause(40 * second, Some(300 * second)), 300 * second);
+        assert_eq!(pause(40 * second, Some(Duration::ZERO)), POLL_MIN);
+        assert_eq!(pause(Duration::ZERO, None), POLL_DEFAULT);
+    }
 }
