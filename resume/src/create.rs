@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, SentMark, Started};
+use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, SentMark, Started, VmBody};
 use azslurm_core::attempt::{AzureSays, Change, EndReason};
 use azslurm_core::failure::{
     CODE_NO_TOKEN, CODE_RECALLED, CODE_UNAVAILABLE, CODE_UNREACHABLE, Moment, Retry, understand,
 };
-use azslurm_core::vm::VmSpec;
 use azslurm_program::errands::Reporter;
 use azslurm_program::exit::chain_of;
 use azslurm_program::logs::operation_name;
@@ -64,7 +63,7 @@ pub struct Order {
     /// Where.
     pub place: Place,
     /// All of it.
-    pub spec: VmSpec,
+    pub body: VmBody,
     /// Nothing is sent after this moment.
     pub settle: Instant,
     /// Whether somebody may have sent this PUT before: then a refusal does not say that nothing
@@ -178,7 +177,7 @@ async fn send(
     troubles: &mut Troubles,
     report: &Reporter,
 ) -> Sent {
-    match arm.put_vm(&order.place, &order.spec, order.settle, mark).await {
+    match arm.put_vm(&order.place, order.body.clone(), order.settle, mark).await {
         Ok(Reply { answer: Answer::Done(started), request_id, .. }) => {
             Sent::Accepted(accepted(order, started, (request_id, report)))
         }
@@ -193,9 +192,11 @@ async fn send(
             }
         }
         Err(AzureError::NoTurn { .. }) => Sent::Again { wait: WAIT_MIN, may_exist: false },
-        Err(error @ AzureError::Token { .. }) => nothing_sent(order, CODE_NO_TOKEN, &error),
+        Err(error @ AzureError::Token { .. }) => {
+            nothing_sent(order, (CODE_NO_TOKEN, &error), report)
+        }
         Err(error @ (AzureError::Unreachable { .. } | AzureError::Config { .. })) => {
-            nothing_sent(order, CODE_UNREACHABLE, &error)
+            nothing_sent(order, (CODE_UNREACHABLE, &error), report)
         }
     }
 }
@@ -288,9 +289,9 @@ async fn refused(
 }
 
 /// Nothing was sent by us now; an earlier PUT of the same attempt may have been.
-fn nothing_sent(order: &Order, code: &str, error: &AzureError) -> Sent {
+fn nothing_sent(order: &Order, (code, error): (&str, &AzureError), report: &Reporter) -> Sent {
     let text = chain_of(error);
-    tracing::warn!(vm = %order.spec.name, node = %order.spec.computer_name, "{code}: {text}");
+    tracing::warn!(vm = %report.vm(), node = %report.node(), "{code}: {text}");
     let says = AzureSays { code: code.to_owned(), text, request_id: None };
     if order.may_exist {
         // It may be there and in use: a network that is away for a moment says nothing about it.

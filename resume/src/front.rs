@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use azslurm_azure::{body_hash, body_of};
+use azslurm_azure::VmBody;
 use azslurm_core::attempt::{AzureSays, Change, EndReason, NewAttempt};
 use azslurm_core::config::Config;
 use azslurm_core::failure::{CODE_CONFIG_UNREADABLE, Moment, understand};
@@ -288,7 +288,7 @@ fn intend_one(
         sku: create.spec.sku.clone(),
         is_spot: matches!(create.spec.priority, azslurm_core::config::Priority::Spot { .. }),
         image: create.spec.image.reference_text(),
-        body_hash: body_hash(&body_of(&create.spec)),
+        body_hash: VmBody::from(&create.spec).hash(),
         jobs,
     };
     let recorded = writer.intend(lease, &new, at, at.plus(SETTLES_AFTER))?;

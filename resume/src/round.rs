@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use azslurm_azure::{Place, body_hash, body_of};
+use azslurm_azure::{Place, VmBody};
 use azslurm_core::attempt::{Attempt, AttemptState};
 use azslurm_core::block::{BlockState, Incarnation};
 use azslurm_core::plan::{NodesetTexts, VmWish};
-use azslurm_core::vm::VmSpec;
 use azslurm_core::{NodeName, NodesetName, VmName};
 use azslurm_ledger::{Holder, Lease, LedgerError};
 use azslurm_program::errands::Errands;
@@ -165,14 +164,14 @@ impl Round {
         (lease, attempt): (&Lease, &Attempt),
         is_fresh: bool,
     ) {
-        let Some(spec) = spec_of(session, attempt, &self.texts) else {
+        let Some(body) = body_of(session, attempt, &self.texts) else {
             return self.look_for(session, (lease, attempt));
         };
         let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() else { return };
         let recall = Recall::default();
         let order = Order {
             place: Place::from(&attempt.is.place),
-            spec,
+            body,
             settle: Instant::now() + attempt.settles_at.since(now()),
             may_exist: !is_fresh,
             slurm: session.slurm.clone(),
@@ -224,16 +223,16 @@ impl Round {
     }
 }
 
-/// The VM of an intent, as the config has it now; `None` if that is not what was intended: then it
-/// must not be sent.
-fn spec_of(
+/// The body of an intent's PUT, as the config has it now; `None` if that is not what was intended:
+/// then it must not be sent.
+fn body_of(
     session: &Session,
     attempt: &Attempt,
     texts: &BTreeMap<NodesetName, NodesetTexts>,
-) -> Option<VmSpec> {
+) -> Option<VmBody> {
     let is = &attempt.is;
     let wish =
         VmWish { node: &is.node, nodeset: &is.nodeset, attempt: is.attempt, place: &is.place };
-    let spec = wish.spec(&session.config, texts.get(&is.nodeset)?)?;
-    (body_hash(&body_of(&spec)) == is.body_hash).then_some(spec)
+    let body = VmBody::from(&wish.spec(&session.config, texts.get(&is.nodeset)?)?);
+    (body.hash() == is.body_hash).then_some(body)
 }

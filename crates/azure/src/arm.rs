@@ -8,15 +8,13 @@ use azslurm_core::VmName;
 use azslurm_core::attempt::{AttemptPlace, AzureSays};
 use azslurm_core::block::Block;
 use azslurm_core::config::{Cloud, Credential, Limits, Region, Site};
-use azslurm_core::vm::VmSpec;
 use azure_core::credentials::TokenCredential;
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::body::body_of;
+use crate::body::VmBody;
 use crate::bucket::{Bucket, Buckets, Operation};
 use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, SentMark};
 use crate::credential::{Configured, Source};
@@ -142,7 +140,7 @@ impl Arm {
         Arm { inner: Arc::new(Inner { routes, client }) }
     }
 
-    /// Asks for a VM. The same spec sent twice is the same VM. Nothing is sent after `settle` (a
+    /// Asks for a VM. The same body sent twice is the same VM. Nothing is sent after `settle` (a
     /// `std` or a `tokio` instant), so that a PUT of this call cannot arrive long after it. `mark`
     /// is set while it may have been made.
     ///
@@ -152,16 +150,18 @@ impl Arm {
     pub async fn put_vm(
         &self,
         place: &Place,
-        spec: &VmSpec,
+        body: impl Into<VmBody>,
         settle: impl Into<Instant>,
         mark: &SentMark,
     ) -> Result<Reply<Started>, AzureError> {
-        let url = self.vm_url(place, &spec.name)?;
+        let body = body.into();
+        let vm = body.vm();
+        let url = self.vm_url(place, vm)?;
         let call = Call {
             mark: mark.clone(),
-            body: Some(Bytes::from(body_of(spec).to_string())),
+            body: Some(body.text().clone()),
             deadline: settle.into(),
-            ..call(Operation::Put, place, url, format!("make VM {}", spec.name))
+            ..call(Operation::Put, place, url, format!("make VM {vm}"))
         };
         self.reply(&call, |raw| match raw.status {
             200..=202 => Ok(Ok(self.started(&call, raw))),

@@ -57,7 +57,7 @@ mod wire;
 pub use activity::Activity;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
 pub use arm::{Arm, Place};
-pub use body::{body_hash, body_of};
+pub use body::VmBody;
 pub use bucket::{Bucket, Door, Provider};
 pub use client::SentMark;
 pub use error::{AzureError, Cause};

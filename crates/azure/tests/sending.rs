@@ -7,7 +7,7 @@ mod fake;
 
 use std::time::{Duration, Instant};
 
-use azslurm_azure::{Answer, AzureError, OperationState, SentMark, Started, body_of};
+use azslurm_azure::{Answer, AzureError, OperationState, SentMark, Started, VmBody};
 use fake::{Do, Fake, answer, limits, place, refused, soon, spec, with};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ async fn a_vm_is_made_with_one_put_that_says_who_we_are() {
     assert_eq!(seen[0].header("content-type"), "application/json");
     assert!(seen[0].header("user-agent").starts_with("azslurm/"));
     assert_eq!(seen[0].header("x-ms-client-request-id").len(), 36);
-    assert_eq!(seen[0].json(), body_of(&spec(VM)));
+    assert_eq!(seen[0].body, VmBody::from(&spec(VM)).text());
     assert_eq!(arm.calls().put, 1);
     assert_eq!(arm.calls().total(), 1);
 }
