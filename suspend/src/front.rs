@@ -1,9 +1,7 @@
 //! The front: what slurmctld waits for.
 
-use std::collections::BTreeMap;
-
 use azslurm_core::NodeName;
-use azslurm_core::attempt::{Change, EndReason};
+use azslurm_core::attempt::{Attempt, Change, EndReason};
 use azslurm_ledger::{Event, Holder, Lease, LeaseAsk, Ledger, LedgerError, Take, Writer};
 use azslurm_program::errands::LEASE_FOR;
 use azslurm_program::now;
@@ -41,28 +39,19 @@ pub fn intend(
 }
 
 /// Within a transaction: every VM of the leased nodes is to go. How many.
-pub fn intend_leased(
+fn intend_leased(
     writer: &mut Writer<'_>,
     leases: &[Lease],
     why: EndReason,
 ) -> Result<usize, LedgerError> {
-    let at = now();
-    let nodes: Vec<NodeName> = leases.iter().map(|lease| lease.node().clone()).collect();
-    let by_node: BTreeMap<&NodeName, &Lease> =
-        leases.iter().map(|lease| (lease.node(), lease)).collect();
-    let mut vms = 0;
-    for attempt in writer.attempts_of(&nodes)? {
-        if attempt.state.is_ended() {
-            continue;
-        }
-        vms += 1;
-        let lease = by_node.get(&attempt.is.node).filter(|_| attempt.state.is_wanted());
-        if let Some(lease) = lease {
-            let change = Change::DeleteIntended { why, says: None };
-            let recorded = writer.record(lease, &attempt.is.vm, &change, at)?;
+    let change = Change::DeleteIntended { why, says: None };
+    let is_wanted = |attempt: &Attempt| attempt.state.is_wanted();
+    let each = writer.record_each(leases, (&change, is_wanted), now())?;
+    for (attempt, recorded) in &each {
+        if let Some(recorded) = recorded {
             tracing::info!(node = %attempt.is.node, vm = %attempt.is.vm, ?recorded,
                 "to be deleted: {}", why.word());
         }
     }
-    Ok(vms)
+    Ok(each.len())
 }

@@ -1,5 +1,6 @@
 //! The two halves of the program around its work: `front` for slurmctld, `drive` for the driver.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use azslurm_core::NodeName;
@@ -73,12 +74,14 @@ pub fn sort_out(
     session: &Session,
     wanted: &[NodeName],
 ) -> Result<(Vec<NodeName>, Vec<NodeName>), Stop> {
-    let known = session.ledger.attempts_of(wanted).map_err(Stop::cannot_start)?;
-    let is_ours = |node: &NodeName| {
-        session.config.nodeset_of(node).is_some() || known.iter().any(|a| a.is.node == *node)
-    };
-    let (ours, strangers): (Vec<NodeName>, Vec<NodeName>) =
-        wanted.iter().cloned().partition(is_ours);
+    let in_no_nodeset = |node: &&NodeName| session.config.nodeset_of(node).is_none();
+    let doubtful: Vec<NodeName> = wanted.iter().filter(in_no_nodeset).cloned().collect();
+    let known = session.ledger.attempts_of(&doubtful).map_err(Stop::cannot_start)?;
+    let known: BTreeSet<NodeName> = known.into_iter().map(|attempt| attempt.is.node).collect();
+    let strangers: BTreeSet<NodeName> =
+        doubtful.into_iter().filter(|node| !known.contains(node)).collect();
+    let (strangers, ours): (Vec<NodeName>, Vec<NodeName>) =
+        wanted.iter().cloned().partition(|node| strangers.contains(node));
     if !strangers.is_empty() {
         let names = hostlist::fold_sorted(&strangers);
         tracing::error!("not in any nodeset of {}: {names}", session.config_path.display());

@@ -92,16 +92,18 @@ fn timestamp(now: SystemTime) -> Timestamp {
 /// What is left of the rate limits, from all headers of that kind, one line or several.
 pub fn rate_limits(headers: &HeaderMap) -> RateLimits {
     let mut limits = RateLimits::default();
-    for (name, value) in headers {
-        let Ok(value) = value.to_str() else { continue };
+    // Most headers are of other kinds: their values are not looked at.
+    let ours = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-ms-"));
+    for (name, value) in ours {
+        let value = || value.to_str().unwrap_or_default();
         if name.as_str() == LIMIT_OF_PROVIDERS {
-            take_pairs(&mut limits, value);
+            take_pairs(&mut limits, value());
         } else if let Some(name) = name.as_str().strip_prefix(LIMIT_PREFIX) {
-            take(&mut limits, name, value);
+            take(&mut limits, name, value());
         } else if name.as_str() == GRAPH_QUOTA_HEADER {
-            take(&mut limits, GRAPH_QUOTA, value);
+            take(&mut limits, GRAPH_QUOTA, value());
         } else if name.as_str() == CHARGE {
-            limits.charge = value.trim().parse().ok();
+            limits.charge = value().trim().parse().ok();
         }
     }
     limits

@@ -2,9 +2,11 @@
 //! holds and each with its line of history. What a change means is core's table; nothing here
 //! chooses.
 
+use std::collections::BTreeMap;
+
 use azslurm_core::Timestamp;
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason, NewAttempt};
-use azslurm_core::{VmName, config::Zone};
+use azslurm_core::{NodeName, VmName, config::Zone};
 
 use crate::{Event, Lease, LedgerError, Writer};
 
@@ -94,13 +96,51 @@ impl Writer<'_> {
             return Ok(Recorded::LeaseLost);
         }
         let Some(old) = self.attempt(vm)? else { return Ok(Recorded::NoSuchAttempt) };
-        self.check_node(&old)?;
+        self.record_read(lease, &old, change, now)
+    }
+
+    /// [`Writer::record`] of one change for every attempt of the leased nodes of which `is_about`
+    /// says that it is about it. All attempts of these nodes that have not ended, each with what
+    /// became of the write, if it was about it.
+    pub fn record_each(
+        &mut self,
+        leases: &[Lease],
+        (change, is_about): (&Change, impl Fn(&Attempt) -> bool),
+        now: Timestamp,
+    ) -> Result<Vec<(Attempt, Option<Recorded>)>, LedgerError> {
+        let nodes: Vec<NodeName> = leases.iter().map(|lease| lease.node().clone()).collect();
+        let leases: BTreeMap<&NodeName, &Lease> =
+            leases.iter().map(|lease| (lease.node(), lease)).collect();
+        let mut attempts = self.attempts_of(&nodes)?;
+        attempts.retain(|attempt| !attempt.state.is_ended());
+        let mut each = Vec::with_capacity(attempts.len());
+        for attempt in attempts {
+            let lease = leases.get(&attempt.is.node).filter(|_| is_about(&attempt));
+            let recorded = match lease {
+                None => None,
+                Some(lease) if !self.is_held(lease, now)? => Some(Recorded::LeaseLost),
+                Some(lease) => Some(self.record_read(lease, &attempt, change, now)?),
+            };
+            each.push((attempt, recorded));
+        }
+        Ok(each)
+    }
+
+    /// Under a lease that is held, of an attempt as it was just read in this transaction.
+    fn record_read(
+        &mut self,
+        lease: &Lease,
+        old: &Attempt,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<Recorded, LedgerError> {
+        self.check_node(old)?;
         assert_eq!(lease.node(), &old.is.node, "a lease is for one node");
         let Some(state) = old.state.after(change) else {
             return Ok(Recorded::Superseded(old.state));
         };
-        let mut new = changed(&old, state, change, now);
-        if new == old {
+        let mut new = changed(old, state, change, now);
+        if new == *old {
             return Ok(Recorded::Done(state));
         }
         new.generation = lease.generation();
