@@ -11,11 +11,12 @@ use std::time::Duration;
 use azslurm_core::config::{Cloud, Limits};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use url::{Host, Url};
 
 use crate::dns::Dns;
@@ -134,16 +135,26 @@ fn read_roots(path: &Path) -> Result<RootCertStore, AzureError> {
     let wrong =
         |text: String| AzureError::Config { what: format!("CA bundle {}", path.display()), text };
     let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
     let mut roots = RootCertStore::empty();
     // A system's bundle may hold a certificate that rustls does not take; the others still count.
-    let (good, bad) = roots.add_parsable_certificates(certificates);
+    let (good, bad) = roots.add_parsable_certificates(certificates(&String::from_utf8_lossy(&pem)));
     if good == 0 {
         return Err(wrong(format!(
             "no CA certificate in it that can be used ({bad} that cannot); PEM is wanted"
         )));
     }
     Ok(roots)
+}
+
+/// The certificates of a PEM file; what is none in it does not count. The reader of
+/// `rustls_pki_types` goes byte by byte: for a system's 140 roots it takes longer than all else that
+/// a program does before its first request.
+fn certificates(pem: &str) -> impl Iterator<Item = CertificateDer<'static>> {
+    pem.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|section| {
+        let (text, _) = section.split_once("-----END CERTIFICATE-----")?;
+        let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        STANDARD.decode(text).ok().map(CertificateDer::from)
+    })
 }
 
 /// Leads `azure_identity`'s requests for IMDS to the endpoint of the config, and nowhere else: with
@@ -210,6 +221,27 @@ mod tests {
         assert!(
             read_roots(Path::new("/nowhere/ca.pem")).unwrap_err().to_string().contains("/nowhere")
         );
+    }
+
+    #[test]
+    fn certificates_are_read_as_rustls_reads_them() {
+        use rustls_pki_types::pem::PemObject as _;
+
+        let certificate =
+            |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
+        let (one, other) = (certificate("one"), certificate("other"));
+        let broken = "-----BEGIN CERTIFICATE-----\n####\n-----END CERTIFICATE-----\n";
+        let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let bundle = format!("# one\n{one}\n{broken}{key}{}{cut}", other.replace('\n', "\r\n"));
+        let wanted: Vec<_> =
+            CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok).collect();
+        assert_eq!(certificates(&bundle).collect::<Vec<_>>(), wanted);
+        assert_eq!(wanted.len(), 2);
+        let system = BUNDLES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+        let wanted: Vec<_> =
+            CertificateDer::pem_slice_iter(&system).filter_map(Result::ok).collect();
+        assert_eq!(certificates(&String::from_utf8_lossy(&system)).collect::<Vec<_>>(), wanted);
     }
 
     #[test]
