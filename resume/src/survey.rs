@@ -85,9 +85,9 @@ fn refused_ahead(
     session: &Session,
     fresh: &[(Lease, Attempt)],
 ) -> Result<BTreeMap<NodeName, Why>, LedgerError> {
-    let attempts: Vec<Attempt> = fresh.iter().map(|(_, attempt)| attempt.clone()).collect();
+    let attempts: Vec<&Attempt> = fresh.iter().map(|(_, attempt)| attempt).collect();
     let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, now()))?;
-    Ok(ahead(&attempts, &jobs_of(&attempts), &seen.sight(&session.config)))
+    Ok(ahead(&attempts, &jobs_of(attempts.iter().copied()), &seen.sight(&session.config)))
 }
 
 enum Said {

@@ -285,41 +285,6 @@ impl Writer<'_> {
         )?;
         Ok(())
     }
-
-    /// Writes what may change of an attempt that is there.
-    pub(crate) fn update_attempt(&mut self, attempt: &Attempt) -> Result<(), LedgerError> {
-        let says = attempt.says.as_ref();
-        let changed = self.change(
-            "changing an attempt",
-            "UPDATE attempts SET state = ?2, why = ?3, says_code = ?4, says_text = ?5,
-                 says_request_id = ?6, operation = ?7, request_id = ?8, generation = ?9,
-                 accepted_at = ?10, running_at = ?11, delete_intended_at = ?12, ended_at = ?13,
-                 changed_at = ?14, registered_at = ?15
-             WHERE vm = ?1",
-            rusqlite::params![
-                attempt.is.vm.as_str(),
-                attempt.state.word(),
-                attempt.why.map(EndReason::word),
-                says.map(|says| &says.code),
-                says.map(|says| &says.text),
-                says.and_then(|says| says.request_id.as_ref()),
-                attempt.operation,
-                attempt.request_id,
-                attempt.generation,
-                attempt.accepted_at.map(Timestamp::as_millis),
-                attempt.running_at.map(Timestamp::as_millis),
-                attempt.delete_intended_at.map(Timestamp::as_millis),
-                attempt.ended_at.map(Timestamp::as_millis),
-                attempt.changed_at.as_millis(),
-                attempt.registered_at.map(Timestamp::as_millis),
-            ],
-        )?;
-        if changed != 1 {
-            let found = format!("in {changed} rows, and was just read");
-            return Err(self.damage(("attempts", attempt.is.vm.as_str()), "vm", found));
-        }
-        Ok(())
-    }
 }
 
 fn read(cells: &mut Cells<'_>) -> Result<Attempt, LedgerError> {
@@ -342,13 +307,29 @@ fn read(cells: &mut Cells<'_>) -> Result<Attempt, LedgerError> {
         ended_at: cells.time_or_null("ended_at")?,
         changed_at: cells.time("changed_at")?,
     };
-    // The index of unfinished attempts is by ended_at: where the two differ, a VM would be
-    // forgotten.
-    let is_ended = attempt.ended_at.is_some();
-    cells.demand(is_ended == state.is_ended(), "ended_at", || {
-        format!("{:?} in state {}", attempt.ended_at, state.word())
-    })?;
+    demand_end(cells, state, attempt.ended_at)?;
     Ok(attempt)
+}
+
+/// The index of unfinished attempts is by `ended_at`: where that and the state differ, a VM would
+/// be forgotten.
+pub(crate) fn demand_end(
+    cells: &Cells<'_>,
+    state: AttemptState,
+    ended_at: Option<Timestamp>,
+) -> Result<(), LedgerError> {
+    cells.demand(ended_at.is_some() == state.is_ended(), "ended_at", || {
+        format!("{ended_at:?} in state {}", state.word())
+    })
+}
+
+fn jobs(text: &str) -> Option<Vec<JobId>> {
+    serde_json::from_str(text).ok()
+}
+
+/// The first of an attempt's jobs, if it has some.
+pub(crate) fn first_job(text: &str) -> Option<Option<JobId>> {
+    Some(jobs(text)?.first().copied())
 }
 
 fn read_new(cells: &mut Cells<'_>) -> Result<NewAttempt, LedgerError> {
@@ -369,7 +350,7 @@ fn read_new(cells: &mut Cells<'_>) -> Result<NewAttempt, LedgerError> {
         is_spot: cells.is("is_spot")?,
         image: cells.text("image")?,
         body_hash: cells.text("body_hash")?,
-        jobs: cells.word("jobs", |text| serde_json::from_str::<Vec<JobId>>(text).ok())?,
+        jobs: cells.word("jobs", jobs)?,
     })
 }
 
@@ -380,7 +361,7 @@ fn read_block(cells: &mut Cells<'_>) -> Result<Option<Incarnation>, LedgerError>
     Ok(block.zip(number).map(|(block, number)| Incarnation { block, number }))
 }
 
-fn read_says(cells: &mut Cells<'_>) -> Result<Option<AzureSays>, LedgerError> {
+pub(crate) fn read_says(cells: &mut Cells<'_>) -> Result<Option<AzureSays>, LedgerError> {
     let code = cells.text_or_null("says_code")?;
     let text = cells.text_or_null("says_text")?;
     let request_id = cells.text_or_null("says_request_id")?;

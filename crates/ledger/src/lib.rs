@@ -25,6 +25,7 @@ mod error;
 mod event;
 mod fact;
 mod hold;
+mod known;
 mod lease;
 mod open;
 mod reader;

@@ -8,6 +8,7 @@ use azslurm_core::Timestamp;
 use azslurm_core::attempt::{Attempt, AttemptState, AzureSays, Change, EndReason, NewAttempt};
 use azslurm_core::{NodeName, VmName, config::Zone};
 
+use crate::known::Known;
 use crate::{Event, Lease, LedgerError, Writer};
 
 /// What became of a write about an attempt. Only `Done` means that the ledger now says it.
@@ -67,7 +68,7 @@ impl Writer<'_> {
             changed_at: now,
         };
         self.insert_attempt(&attempt)?;
-        self.tell(&attempt, describe_intent(new), None)?;
+        self.tell(&Known::from(&attempt), describe_intent(new), None)?;
         Ok(Recorded::Done(AttemptState::Intended))
     }
 
@@ -95,7 +96,7 @@ impl Writer<'_> {
         if !self.is_held(lease, now)? {
             return Ok(Recorded::LeaseLost);
         }
-        let Some(old) = self.attempt(vm)? else { return Ok(Recorded::NoSuchAttempt) };
+        let Some(old) = self.known(vm)? else { return Ok(Recorded::NoSuchAttempt) };
         self.record_read(lease, &old, change, now)
     }
 
@@ -119,7 +120,9 @@ impl Writer<'_> {
             let recorded = match lease {
                 None => None,
                 Some(lease) if !self.is_held(lease, now)? => Some(Recorded::LeaseLost),
-                Some(lease) => Some(self.record_read(lease, &attempt, change, now)?),
+                Some(lease) => {
+                    Some(self.record_read(lease, &Known::from(&attempt), change, now)?)
+                }
             };
             each.push((attempt, recorded));
         }
@@ -130,12 +133,12 @@ impl Writer<'_> {
     fn record_read(
         &mut self,
         lease: &Lease,
-        old: &Attempt,
+        old: &Known,
         change: &Change,
         now: Timestamp,
     ) -> Result<Recorded, LedgerError> {
         self.check_node(old)?;
-        assert_eq!(lease.node(), &old.is.node, "a lease is for one node");
+        assert_eq!(lease.node(), &old.node, "a lease is for one node");
         let Some(state) = old.state.after(change) else {
             return Ok(Recorded::Superseded(old.state));
         };
@@ -145,7 +148,7 @@ impl Writer<'_> {
         }
         new.generation = lease.generation();
         new.changed_at = now;
-        self.update_attempt(&new)?;
+        self.update_known(&new)?;
         let is_news = new.registered_at != old.registered_at;
         if is_news {
             let text = describe(&new, change);
@@ -157,8 +160,8 @@ impl Writer<'_> {
     }
 
     /// A VM is of the node that its name says: under the lease of another one nobody may touch it.
-    fn check_node(&self, attempt: &Attempt) -> Result<(), LedgerError> {
-        let NewAttempt { vm, node, .. } = &attempt.is;
+    fn check_node(&self, known: &Known) -> Result<(), LedgerError> {
+        let Known { vm, node, .. } = known;
         if vm.split().is_none_or(|(of, _)| of == *node) {
             return Ok(());
         }
@@ -192,7 +195,7 @@ impl Writer<'_> {
         adopted.changed_at = now;
         self.insert_attempt(&adopted)?;
         let text = "adopted: azure has it and the ledger did not know it".to_owned();
-        self.tell(&adopted, text, attempt.request_id.clone())?;
+        self.tell(&Known::from(&adopted), text, attempt.request_id.clone())?;
         Ok(Recorded::Done(adopted.state))
     }
 
@@ -223,7 +226,8 @@ impl Writer<'_> {
             changed_at: now,
             ..known
         };
-        self.update_attempt(&again)?;
+        let again = Known::from(&again);
+        self.update_known(&again)?;
         self.tell(&again, "adopted again: a person says that it is the node's".to_owned(), None)?;
         Ok(Recorded::Done(again.state))
     }
@@ -254,7 +258,8 @@ impl Writer<'_> {
             changed_at: now,
             ..known.clone()
         };
-        self.update_attempt(&reopened)?;
+        let reopened = Known::from(&reopened);
+        self.update_known(&reopened)?;
         let text = format!("adopted: azure has it although it had ended ({})", known.state.word());
         self.tell(&reopened, text, seen.request_id.clone())?;
         Ok(Recorded::Done(state))
@@ -263,7 +268,7 @@ impl Writer<'_> {
     /// The line of history of a change; when it was and what it is now is in the attempt.
     fn tell(
         &mut self,
-        attempt: &Attempt,
+        attempt: &Known,
         text: String,
         request_id: Option<String>,
     ) -> Result<(), LedgerError> {
@@ -271,14 +276,14 @@ impl Writer<'_> {
     }
 }
 
-fn event(attempt: &Attempt, text: String, request_id: Option<String>) -> Event {
+fn event(attempt: &Known, text: String, request_id: Option<String>) -> Event {
     Event {
         at: attempt.changed_at,
         kind: attempt.state.word().to_owned(),
-        node: Some(attempt.is.node.clone()),
-        vm: Some(attempt.is.vm.clone()),
-        job: attempt.is.jobs.first().copied(),
-        site: Some(attempt.is.place.site.clone()),
+        node: Some(attempt.node.clone()),
+        vm: Some(attempt.vm.clone()),
+        job: attempt.job,
+        site: Some(attempt.site.clone()),
         request_id,
         text,
     }
@@ -286,7 +291,7 @@ fn event(attempt: &Attempt, text: String, request_id: Option<String>) -> Event {
 
 /// The attempt after a change that makes sense in its state. What was known first stays: times, and
 /// why it is deleted (an evicted VM that is suspended afterwards was evicted).
-fn changed(old: &Attempt, state: AttemptState, change: &Change, now: Timestamp) -> Attempt {
+fn changed(old: &Known, state: AttemptState, change: &Change, now: Timestamp) -> Known {
     let mut new = old.clone();
     new.state = state;
     match change {
@@ -355,7 +360,7 @@ fn describe_intent(new: &NewAttempt) -> String {
     format!("to make a {priority}{sku} in {}{zone}", place.region)
 }
 
-fn describe(attempt: &Attempt, change: &Change) -> String {
+fn describe(attempt: &Known, change: &Change) -> String {
     match change {
         Change::Accepted { .. } => "azure took the PUT".to_owned(),
         Change::Running => "azure says that it is provisioned".to_owned(),

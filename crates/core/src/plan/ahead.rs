@@ -14,7 +14,7 @@ use crate::{NodeName, NodesetName};
 /// The nodes among `fresh` whose VM would be refused, and why. `fresh`: attempts that are intended
 /// and that nobody can have sent. A job that does not fit whole does not fit; others are judged
 /// node by node, in the order of `fresh`.
-pub fn ahead(fresh: &[Attempt], jobs: &[JobNodes], sight: &Sight<'_>) -> BTreeMap<NodeName, Why> {
+pub fn ahead(fresh: &[&Attempt], jobs: &[JobNodes], sight: &Sight<'_>) -> BTreeMap<NodeName, Why> {
     let names: BTreeSet<&str> = fresh.iter().map(|attempt| attempt.is.vm.as_str()).collect();
     let mut room = Room::new(sight, |attempt| names.contains(attempt.is.vm.as_str()));
     let mut refused = BTreeMap::new();
@@ -77,9 +77,9 @@ fn may_exist(attempt: &Attempt, nodeset: &Nodeset, sight: &Sight<'_>) -> Result<
 }
 
 /// Attempts of one job together, jobs in their order; then the others, each by itself.
-fn grouped<'a>(fresh: &'a [Attempt], jobs: &[JobNodes]) -> Vec<Vec<&'a Attempt>> {
+fn grouped<'a>(fresh: &[&'a Attempt], jobs: &[JobNodes]) -> Vec<Vec<&'a Attempt>> {
     let mut left: BTreeMap<&NodeName, &Attempt> =
-        fresh.iter().map(|attempt| (&attempt.is.node, attempt)).collect();
+        fresh.iter().map(|attempt| (&attempt.is.node, *attempt)).collect();
     let mut groups = Vec::new();
     for job in jobs {
         let group: Vec<&Attempt> = job.nodes.iter().filter_map(|node| left.remove(node)).collect();
@@ -88,7 +88,7 @@ fn grouped<'a>(fresh: &'a [Attempt], jobs: &[JobNodes]) -> Vec<Vec<&'a Attempt>>
         }
     }
     groups.extend(
-        fresh.iter().filter(|attempt| left.contains_key(&attempt.is.node)).map(|a| vec![a]),
+        fresh.iter().filter(|attempt| left.contains_key(&attempt.is.node)).map(|a| vec![*a]),
     );
     groups
 }
