@@ -111,7 +111,11 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
         };
         match sent {
             Sent::Accepted(_) if order.recall.is_called() => return,
-            Sent::Accepted(creation) => return follow(arm, creation, report).await,
+            Sent::Accepted(creation) => {
+                // A VM takes minutes, and a thousand bodies are more than a megabyte.
+                drop(order);
+                return follow(arm, creation, report).await;
+            }
             Sent::Said(change) => return report.say(change),
             Sent::Nothing if order.recall.is_called() => return report.say(recalled(true)),
             Sent::Nothing => return,

@@ -357,6 +357,9 @@ impl Client {
 
 /// `id` is our `x-ms-client-request-id`.
 fn log(call: &Call, tried: &Carried, id: &str, took: Duration) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
     let method = call.method();
     let (url, millis) = (route::shown(call.url.as_str()), took.as_millis());
     match tried {

@@ -38,6 +38,10 @@ pub fn correlation_id(headers: &HeaderMap) -> Option<String> {
 
 fn id(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?.trim();
+    let is_usual = text.len() <= ID_LENGTH_MAX && text.bytes().all(|b| b.is_ascii_graphic());
+    if is_usual {
+        return (!text.is_empty()).then(|| text.to_owned());
+    }
     // HTTP allows a tab in a value; a line of a log does not.
     (!text.is_empty()).then(|| one_line(text).chars().take(ID_LENGTH_MAX).collect())
 }

@@ -62,7 +62,8 @@ impl From<&Attempt> for Known {
 impl Reader {
     /// What is known of one attempt, by the name of its VM without case.
     pub(crate) fn known(&self, vm: &VmName) -> Result<Option<Known>, LedgerError> {
-        let query = Query { doing: "reading an attempt", table: "attempts", sql: OF_VM };
+        let query =
+            Query { doing: "reading what is known of an attempt", table: "attempts", sql: OF_VM };
         self.row(&query, (vm.as_str(),), read)
     }
 }

@@ -1,6 +1,7 @@
 //! Opening: the one place that opens SQLite. It refuses every file that is not a ledger of ours
 //! before it changes anything in it, and must never repair one.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -86,7 +87,7 @@ pub(crate) fn in_memory() -> Result<Reader, LedgerError> {
     let path = PathBuf::from(":memory:");
     let connection = Connection::open_in_memory()
         .map_err(|error| LedgerError::of(&path, "opening it", error))?;
-    prepare(Reader { connection, path, file: None })
+    prepare(Reader { connection, path, file: None, checked: RefCell::default() })
 }
 
 /// The file in memory; it is only read.
@@ -97,7 +98,7 @@ pub(crate) fn copy_in_memory(path: &Path) -> Result<Reader, LedgerError> {
     let failed = |error| LedgerError::of(path, "reading a copy of it", error);
     let mut connection = Connection::open_in_memory().map_err(failed)?;
     connection.restore(MAIN_DB, path, None::<fn(Progress)>).map_err(failed)?;
-    prepare(Reader { connection, path: path.to_owned(), file: None })
+    prepare(Reader { connection, path: path.to_owned(), file: None, checked: RefCell::default() })
 }
 
 /// Whether a file is there that may be a ledger.
@@ -170,7 +171,12 @@ fn connect(path: &Path) -> Result<Reader, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| LedgerError::of(path, "opening it", error))?;
-    Ok(Reader { connection, path: path.to_owned(), file: identity(path) })
+    Ok(Reader {
+        connection,
+        path: path.to_owned(),
+        file: identity(path),
+        checked: RefCell::default(),
+    })
 }
 
 /// Looks at the file, then sets the connection up, then brings the schema up to ours.

@@ -1,6 +1,8 @@
 //! Reading rows into our types. What we would never have written is [`LedgerError::Damaged`], never
 //! a panic.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,6 +20,8 @@ pub struct Reader {
     pub(crate) path: PathBuf,
     /// Device and inode of the file; `None` of one in memory.
     pub(crate) file: Option<(u64, u64)>,
+    /// Which questions were seen to have the columns that are read, by what they are doing.
+    pub(crate) checked: RefCell<BTreeSet<&'static str>>,
 }
 
 /// Device and inode of a file, if it is there.
@@ -27,7 +31,7 @@ pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// One question to the ledger.
 pub(crate) struct Query<'sql> {
-    /// For errors: "reading attempts".
+    /// For errors: "reading attempts". Questions that are doing the same read the same columns.
     pub doing: &'static str,
     /// For errors: the table whose rows are read.
     pub table: &'static str,
@@ -84,10 +88,14 @@ impl Reader {
         let mut statement = self.connection.prepare_cached(query.sql).map_err(&failed)?;
         let mut rows = statement.query(params).map_err(&failed)?;
         let mut found = Vec::new();
+        let is_checked = self.checked.borrow().contains(query.doing);
         while let Some(row) = rows.next().map_err(&failed)? {
-            let (is_first, path) = (found.is_empty(), self.path.as_path());
+            let (is_first, path) = (!is_checked && found.is_empty(), self.path.as_path());
             let mut cells = Cells { row, next: 0, table: query.table, path, is_first };
             found.push(read(&mut cells)?);
+        }
+        if !is_checked && !found.is_empty() {
+            self.checked.borrow_mut().insert(query.doing);
         }
         Ok(found)
     }
@@ -139,7 +147,7 @@ pub(crate) struct Cells<'row> {
     next: usize,
     table: &'static str,
     path: &'row Path,
-    /// The statement's first row: the others have the same columns.
+    /// The question's first row: all others have the same columns.
     is_first: bool,
 }
 
