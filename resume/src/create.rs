@@ -186,13 +186,14 @@ async fn send(
             Sent::Accepted(accepted(order, started, (request_id, report)))
         }
         Ok(Reply { answer: Answer::Refused(refusal), request_id, .. }) => {
-            refused(arm, (order, troubles), (refusal, request_id), report).await
+            // As below: seldom, and its room would be a part of every task.
+            Box::pin(refused(arm, (order, troubles), (refusal, request_id), report)).await
         }
         Err(error @ (AzureError::Lost { .. } | AzureError::Body { .. })) => {
-            match existing(arm, (&order.place, &order.slurm), report).await {
+            match Box::pin(existing(arm, (&order.place, &order.slurm), report)).await {
                 Existing::Yes(creation) => Sent::Accepted(creation),
                 Existing::No => lost(troubles, &error, report),
-                Existing::NotKnown => unseen(order, troubles, (&error, report)).await,
+                Existing::NotKnown => Box::pin(unseen(order, troubles, (&error, report))).await,
             }
         }
         Err(AzureError::NoTurn { .. }) => Sent::Again { wait: WAIT_MIN, may_exist: false },

@@ -61,7 +61,8 @@ pub async fn follow(arm: Arm, creation: Creation, report: Reporter) {
         };
         match seen {
             Seen::End(change) => return report.say(change),
-            Seen::Failed(says) => match judge_failure(&slurm, says, &report).await {
+            // Seldom, and its room would be a part of every task.
+            Seen::Failed(says) => match Box::pin(judge_failure(&slurm, says, &report)).await {
                 Some(change) => return report.say(change),
                 None => wait = POLL_DEFAULT,
             },

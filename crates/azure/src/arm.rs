@@ -350,7 +350,7 @@ impl Arm {
     fn started(&self, call: &Call, raw: &Raw) -> Started {
         let retry_after = header::retry_after(&raw.headers, SystemTime::now());
         let named = header::operation(&raw.headers);
-        if let Some(url) = named.filter(|url| self.inner.routes.given(url).is_ok()) {
+        if let Some(url) = named.filter(|url| self.inner.routes.is_given(url)) {
             return Started::Operation { url, retry_after };
         }
         let value: Value = serde_json::from_slice(&raw.body).unwrap_or_default();

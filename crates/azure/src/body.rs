@@ -5,7 +5,6 @@
 mod placement;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use azslurm_core::VmName;
 use azslurm_core::config::{
@@ -90,7 +89,8 @@ impl From<&VmSpec> for VmBody {
             text.truncate(text.len() - NULL_AT_THE_END.len());
             text.extend_from_slice(b"}}");
         }
-        VmBody { vm: spec.name.clone(), text: text.into() }
+        // It waits for its turn: without the room that was left.
+        VmBody { vm: spec.name.clone(), text: text.into_boxed_slice().into() }
     }
 }
 
@@ -120,10 +120,10 @@ struct Identity<'a> {
 struct Nothing {}
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(|digit| DIGITS[usize::from(digit)]).collect()
 }
 
 fn properties(spec: &VmSpec) -> VirtualMachineProperties {

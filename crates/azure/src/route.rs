@@ -211,6 +211,15 @@ impl Routes {
         Ok(with_version(extend(&self.resource_graph, &path)?, GRAPH_VERSION))
     }
 
+    /// Whether [`Routes::given`] takes a URL. Nearly all begin with our own endpoint, host and all,
+    /// and need not be parsed for it.
+    pub fn is_given(&self, text: &str) -> bool {
+        let home = &self.resource_manager;
+        let origin = home.origin().ascii_serialization();
+        let is_at_home = text.strip_prefix(&origin).is_some_and(|path| path.starts_with('/'));
+        is_at_home || self.given(text).is_ok()
+    }
+
     /// A URL that Azure gave us (an operation, a next page): as it is, if a token may go there.
     /// That is our Resource Manager or one of its regions, `*.management.azure.com`.
     pub fn given(&self, text: &str) -> Result<Url, AzureError> {
@@ -444,7 +453,7 @@ mod tests {
             "https://MANAGEMENT.azure.com/x",
             "https://management.azure.com:443/operations/{id}&monitor=true&api-version=1",
         ] {
-            assert!(routes.given(good).is_ok(), "{good}");
+            assert!(routes.given(good).is_ok() && routes.is_given(good), "{good}");
         }
         for bad in [
             "http://management.azure.com/x",
@@ -457,7 +466,7 @@ mod tests {
             "a",
             "",
         ] {
-            assert!(routes.given(bad).is_err(), "{bad}");
+            assert!(routes.given(bad).is_err() && !routes.is_given(bad), "{bad}");
         }
     }
 

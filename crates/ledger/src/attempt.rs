@@ -436,6 +436,35 @@ mod tests {
     }
 
     #[test]
+    fn a_holder_is_asked_for_one_state_and_for_its_nodes_without_some() {
+        let (mut ledger, leases) = with_history();
+        let front = leases[0].holder().clone();
+        let changes = [Change::Accepted { operation: None, request_id: None }, Change::Running];
+        write(&mut ledger, |writer| {
+            for change in &changes {
+                let vm = &new_attempt("n1", 5).vm;
+                let recorded = writer.record(&leases[0], vm, change, at(70))?;
+                assert!(matches!(recorded, Recorded::Done(_)), "{recorded:?}");
+            }
+            Ok(())
+        });
+        for (state, number) in [(AttemptState::Intended, 4), (AttemptState::Running, 5)] {
+            let found = ledger.attempts_of_holder_in(&front, state).unwrap();
+            let (of_leases, found): (Vec<Lease>, Vec<Attempt>) = found.into_iter().unzip();
+            assert_eq!(
+                (of_leases, numbers(&found)),
+                (vec![leases[0].clone()], vec![("n1", number)])
+            );
+        }
+        let gone = ledger.attempts_of_holder_in(&front, AttemptState::Gone).unwrap();
+        assert_eq!(gone, [], "ended ones are nobody's work");
+        let without = |states: &[AttemptState]| ledger.leased_without(&front, states).unwrap();
+        assert_eq!(without(&[AttemptState::Intended, AttemptState::Running]), [node("n2")]);
+        assert_eq!(without(&[AttemptState::Deleting]), [node("n1"), node("n2")]);
+        assert_eq!(ledger.leased_without(&holder("nobody"), &[]).unwrap(), []);
+    }
+
+    #[test]
     fn unfinished_and_latest_are_what_they_say() {
         let (mut ledger, leases) = with_history();
         assert_eq!(numbers(&ledger.attempts_unfinished().unwrap()), [("n1", 4), ("n1", 5)]);
@@ -495,7 +524,7 @@ mod tests {
     #[test]
     fn every_question_about_attempts_has_its_index() {
         let (ledger, _) = with_history();
-        for question in [OF_VM, OF_NODES, UNFINISHED, OF_HOLDER, LATEST, NEWEST] {
+        for question in [OF_VM, OF_NODES, UNFINISHED, OF_HOLDER, OF_HOLDER_IN, LATEST, NEWEST] {
             let mut statement =
                 ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
             let parameters = vec!["x"; statement.parameter_count()];

@@ -395,6 +395,19 @@ mod tests {
     }
 
     #[test]
+    fn a_holder_renews_what_it_holds_and_nothing_else() {
+        let (mut ledger, lease) = leased();
+        let (front, other) = (holder("front"), holder("other"));
+        let ask = ask(&other, Take::IfFree, 0, 500);
+        let others =
+            write(&mut ledger, |writer| writer.lease(&node("n2"), &ask)).granted().unwrap();
+        write(&mut ledger, |writer| writer.renew_holder(&front, at(9000)));
+        write(&mut ledger, |writer| writer.renew_holder(&front, at(10)));
+        assert!(ledger.is_held(&lease, at(8999)).unwrap(), "it is never shortened");
+        assert!(!ledger.is_held(&others, at(500)).unwrap());
+    }
+
+    #[test]
     fn a_generation_that_could_not_grow_is_damage_and_no_panic() {
         let (mut ledger, _) = leased();
         for generation in [i64::MAX, -1] {

@@ -188,6 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_another_connection_is_seen_and_our_own_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.db");
+        let (mut one, mut other) = (Ledger::open(&path).unwrap(), Ledger::open(&path).unwrap());
+        let before = one.version_of_others().unwrap();
+        write(&mut one, |writer| writer.event(&Event::new(at(1), "test", "own")));
+        assert_eq!(one.version_of_others().unwrap(), before);
+        let failed: Result<(), LedgerError> = other.write(|writer| {
+            writer.event(&Event::new(at(1), "test", "lost"))?;
+            Err(LedgerError::Missing { path: "nowhere".into() })
+        });
+        assert!(failed.is_err());
+        assert_eq!(one.version_of_others().unwrap(), before, "nothing was changed");
+        write(&mut other, |writer| writer.event(&Event::new(at(1), "test", "another's")));
+        let after = one.version_of_others().unwrap();
+        assert_ne!(after, before);
+        assert_eq!(one.version_of_others().unwrap(), after);
+    }
+
+    #[test]
     fn several_reads_see_one_moment_while_another_writes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.db");

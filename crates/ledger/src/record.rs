@@ -758,4 +758,35 @@ mod tests {
         let other = new_attempt("n2", 1);
         let _ = write(&mut ledger, |writer| writer.intend(&lease, &other, at(1), at(2)));
     }
+
+    #[test]
+    fn one_change_is_written_for_all_attempts_that_it_is_about() {
+        let (mut ledger, lease) = leased();
+        let refused = Change::Refused(says("AllocationFailed"));
+        let written = [
+            intend(&mut ledger, &lease, 1, 1),
+            intend(&mut ledger, &lease, 2, 2),
+            record(&mut ledger, &lease, &refused, 3),
+            intend(&mut ledger, &lease, 3, 4),
+        ];
+        assert!(written.iter().all(|it| matches!(it, Recorded::Done(_))), "{written:?}");
+        let change = Change::DeleteIntended { why: EndReason::Suspended, says: None };
+        let is_second = |attempt: &Attempt| attempt.is.attempt.number() == 2;
+        let each = write(&mut ledger, |writer| {
+            writer.record_each(std::slice::from_ref(&lease), (&change, is_second), at(5))
+        });
+        let each: Vec<(i64, Option<Recorded>)> =
+            each.into_iter().map(|(it, recorded)| (it.is.attempt.number(), recorded)).collect();
+        assert_eq!(each, [(2, Some(Recorded::Done(S::DeleteIntended))), (3, None)]);
+        // A lease that is over writes nothing.
+        let late = write(&mut ledger, |writer| {
+            writer.record_each(
+                std::slice::from_ref(&lease),
+                (&change, |_: &Attempt| true),
+                at(1000),
+            )
+        });
+        let late: Vec<Option<Recorded>> = late.into_iter().map(|(_, recorded)| recorded).collect();
+        assert_eq!(late, [Some(Recorded::LeaseLost), Some(Recorded::LeaseLost)]);
+    }
 }
