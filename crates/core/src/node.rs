@@ -1,6 +1,5 @@
 //! A node's state as slurmctld says it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,14 +64,21 @@ pub enum NodeFlag {
 pub struct NodeState {
     /// The first word.
     pub base: NodeBase,
-    /// The words after it.
-    pub flags: BTreeSet<NodeFlag>,
+    /// The words after it, in our order, each once: a node has one to three.
+    flags: Vec<NodeFlag>,
 }
 
 impl NodeState {
     /// Whether `flag` is set.
     pub fn has(&self, flag: &NodeFlag) -> bool {
         self.flags.contains(flag)
+    }
+
+    /// Sets `flag`, whether it was set or not.
+    pub fn set(&mut self, flag: NodeFlag) {
+        if let Err(at) = self.flags.binary_search(&flag) {
+            self.flags.insert(at, flag);
+        }
     }
 
     /// The words that we do not know, for the report.
@@ -101,29 +107,49 @@ impl FromStr for NodeState {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = text.split('+').filter(|word| !word.is_empty());
         let first = words.next().unwrap_or("");
-        let mut flags = BTreeSet::new();
         let word = first.trim_end_matches(|suffix: char| "*~#%!$@^-".contains(suffix));
-        for suffix in first[word.len()..].chars() {
-            flags.insert(flag_of_suffix(suffix));
-        }
-        flags.extend(words.map(flag_of_word));
+        let of_suffixes = first[word.len()..].chars().map(flag_of_suffix);
+        let mut flags: Vec<NodeFlag> = of_suffixes.chain(words.map(flag_of_word)).collect();
+        flags.sort_unstable();
+        flags.dedup();
         Ok(NodeState { base: base_of_word(word), flags })
     }
 }
 
 fn base_of_word(word: &str) -> NodeBase {
-    match word.to_ascii_uppercase().as_str() {
+    match known_base(word) {
+        Some(base) => base,
+        // In other letters than slurmctld's, or unknown.
+        None => {
+            let word = word.to_ascii_uppercase();
+            known_base(&word).unwrap_or(NodeBase::Unknown(word))
+        }
+    }
+}
+
+fn known_base(word: &str) -> Option<NodeBase> {
+    Some(match word {
         "IDLE" => NodeBase::Idle,
         "ALLOCATED" | "ALLOC" => NodeBase::Allocated,
         "MIXED" | "MIX" => NodeBase::Mixed,
         "DOWN" => NodeBase::Down,
         "FUTURE" => NodeBase::Future,
-        other => NodeBase::Unknown(other.to_owned()),
-    }
+        _other => return None,
+    })
 }
 
 fn flag_of_word(word: &str) -> NodeFlag {
-    match word.to_ascii_uppercase().as_str() {
+    match known_flag(word) {
+        Some(flag) => flag,
+        None => {
+            let word = word.to_ascii_uppercase();
+            known_flag(&word).unwrap_or(NodeFlag::Other(word))
+        }
+    }
+}
+
+fn known_flag(word: &str) -> Option<NodeFlag> {
+    Some(match word {
         "CLOUD" => NodeFlag::Cloud,
         "POWERED_DOWN" => NodeFlag::PoweredDown,
         "POWER_DOWN" => NodeFlag::PowerDown,
@@ -140,8 +166,8 @@ fn flag_of_word(word: &str) -> NodeFlag {
         "PLANNED" => NodeFlag::Planned,
         "FAIL" => NodeFlag::Fail,
         "DYNAMIC_NORM" | "DYNAMIC_FUTURE" => NodeFlag::Dynamic,
-        other => NodeFlag::Other(other.to_owned()),
-    }
+        _other => return None,
+    })
 }
 
 fn flag_of_suffix(suffix: char) -> NodeFlag {

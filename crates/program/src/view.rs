@@ -28,7 +28,10 @@ pub fn of(node: &Node) -> SlurmView {
 /// is ours to set back; every other reason is a person's word, but slurmctld's own that the node
 /// does not answer.
 pub fn of_at(node: &Node, at: Timestamp) -> SlurmView {
-    let text = node.reason.as_deref().unwrap_or_default();
+    // Nearly all nodes have none, and are seen by each pass.
+    let Some(text) = node.reason.as_deref() else {
+        return SlurmView::of(&node.state, Whose::Person);
+    };
     let is_old = node.reason_at.is_some_and(|since| at >= since.plus(DEAD_AFTER));
     let whose = if is_ours(text, &node.state) {
         Whose::Ours
@@ -105,16 +108,8 @@ mod tests {
             state: "DOWN+CLOUD+NOT_RESPONDING".parse().unwrap(),
             reason: Some(text.to_owned()),
             comment: None,
-            reason_user: Some("slurm".to_owned()),
             reason_at: Some(SINCE),
-            address: None,
-            host_name: None,
-            boot_time: None,
-            slurmd_start_time: None,
-            last_busy: None,
             partitions: Vec::new(),
-            features: Vec::new(),
-            version: None,
             cpus: None,
             real_memory_mb: None,
             weight: None,

@@ -247,7 +247,8 @@ async fn read_all(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Strin
         return Err(std::io::Error::other(format!("more than {OUTPUT_BYTES_MAX} bytes of output")));
     }
     // Comments and reasons may hold any bytes; a replaced character harms nobody.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// For messages: cut, and without what a terminal obeys, since users' words may be among Slurm's.

@@ -1,18 +1,10 @@
 //! `Key=value Key=value …`, as `scontrol show … -o` writes it: values may hold blanks and `=`, keys
 //! differ between versions, and nothing is quoted. Nothing here knows what a key means.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
-
-/// Room for the fields of a node or a job.
-const FIELDS_USUAL: usize = 64;
-
-/// One line, taken apart.
-#[derive(Debug)]
-pub(crate) struct Record<'a> {
-    fields: Vec<(&'a str, &'a str)>,
-}
 
 /// How one kind of record is written.
 pub(crate) struct Grammar {
@@ -21,61 +13,138 @@ pub(crate) struct Grammar {
     pub(crate) free: &'static [&'static str],
     /// The keys that may follow a free text. Inside one, no other word begins a field.
     pub(crate) known: &'static [&'static str],
+    /// The keys whose values somebody wants.
+    pub(crate) wanted: &'static [&'static str],
 }
 
-impl<'a> Record<'a> {
+/// Takes the records of one output apart, one after the other. slurmctld writes the same keys in
+/// the same order for nearly all of them: so each is first compared with the one before.
+pub(crate) struct Parser<'a> {
+    grammar: &'static Grammar,
+    /// The keys of the last record, in order, each once.
+    keys: Vec<Key<'a>>,
+    /// The same, where a record differs from the one before.
+    seen: HashSet<&'a str, RandomState>,
+}
+
+/// A key, and what the grammar says of it.
+struct Key<'a> {
+    text: &'a str,
+    is_free: bool,
+    is_known: bool,
+    wanted_at: Option<usize>,
+}
+
+/// What somebody wants of one line.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    wanted: &'static [&'static str],
+    /// In the order of `wanted`; empty where it is missing.
+    values: Vec<&'a str>,
+}
+
+impl<'a> Parser<'a> {
+    pub(crate) fn new(grammar: &'static Grammar) -> Parser<'a> {
+        Parser { grammar, keys: Vec::new(), seen: HashSet::default() }
+    }
+
     /// Takes `line` apart. Total: a word that belongs to no field belongs to the value before it.
     ///
     /// A key counts once. So a reason `disk full State=IDLE` stays a reason, whatever it says.
-    pub(crate) fn parse(line: &'a str, grammar: &Grammar) -> Record<'a> {
-        let mut fields: Vec<(&str, &str)> = Vec::with_capacity(FIELDS_USUAL);
-        let mut seen: HashSet<&str, RandomState> =
-            HashSet::with_capacity_and_hasher(FIELDS_USUAL, RandomState::default());
-        let mut value_at = 0;
-        let mut is_free = false;
+    pub(crate) fn parse(&mut self, line: &'a str) -> Record<'a> {
+        let wanted = self.grammar.wanted;
+        let mut record = Record { wanted, values: vec![""; wanted.len()] };
+        let (mut count, mut is_as_before, mut is_free) = (0, true, false);
+        // What the last key is wanted for, and where its value begins.
+        let (mut wanted_at, mut value_at) = (None, 0);
         let mut word = Some(0);
         while let Some(at) = word {
-            word = next_word(line, at);
-            let Some(key) = key_of(&line[at..]) else { continue };
-            let may_begin = !is_free || grammar.known.contains(&key);
-            if may_begin && seen.insert(key) {
-                if let Some((_, value)) = fields.last_mut() {
-                    *value = line[value_at..at].trim();
-                }
-                value_at = at + key.len() + 1;
-                is_free = grammar.free.contains(&key);
-                fields.push((key, ""));
+            let begun = self.keys.get(count).filter(|key| is_as_before && key.begins(line, at));
+            let may_begin = match begun {
+                Some(key) => !is_free || key.is_known,
+                None => key_of(&line[at..]).is_some_and(|key| {
+                    let may_begin = !is_free || self.grammar.known.contains(&key);
+                    may_begin && self.add(key, (count, &mut is_as_before))
+                }),
+            };
+            if !may_begin {
+                word = next_word(line, at);
+                continue;
             }
+            record.set(wanted_at, &line[value_at..at]);
+            let key = &self.keys[count];
+            (wanted_at, value_at) = (key.wanted_at, at + key.text.len() + 1);
+            is_free = key.is_free;
+            count += 1;
+            word = next_word(line, value_at);
         }
-        if let Some((_, value)) = fields.last_mut() {
-            *value = line[value_at..].trim();
-        }
-        Record { fields }
+        record.set(wanted_at, &line[value_at..]);
+        record
     }
 
-    /// The value of `key`; `None` when it is missing or says that there is none.
+    /// Adds a key behind the first `count`, unless it is one of them; whether it is new. From here
+    /// on the record is another than the one before.
+    fn add(&mut self, key: &'a str, (count, is_as_before): (usize, &mut bool)) -> bool {
+        if std::mem::replace(is_as_before, false) {
+            self.keys.truncate(count);
+            self.seen.clear();
+            self.seen.extend(self.keys.iter().map(|key| key.text));
+        }
+        let is_new = self.seen.insert(key);
+        if is_new {
+            let Grammar { free, known, wanted } = self.grammar;
+            self.keys.push(Key {
+                text: key,
+                is_free: free.contains(&key),
+                is_known: known.contains(&key),
+                wanted_at: wanted.iter().position(|one| *one == key),
+            });
+        }
+        is_new
+    }
+}
+
+impl Key<'_> {
+    /// Whether this key and its `=` stand at a place of `line`.
+    fn begins(&self, line: &str, at: usize) -> bool {
+        let (rest, key) = (&line.as_bytes()[at..], self.text.as_bytes());
+        rest.get(key.len()) == Some(&b'=') && rest.starts_with(key)
+    }
+}
+
+impl<'a> Record<'a> {
+    fn set(&mut self, wanted_at: Option<usize>, value: &'a str) {
+        if let Some(at) = wanted_at {
+            self.values[at] = value.trim();
+        }
+    }
+
+    /// The value of `key`, which is one of those that are wanted; `None` when it is missing or says
+    /// that there is none.
     pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
-        let (_, value) = self.fields.iter().find(|(seen, _)| *seen == key)?;
-        let is_nothing = matches!(*value, "" | "(null)" | "None" | "Unknown" | "N/A" | "n/a");
-        (!is_nothing).then_some(*value)
+        let at = self.wanted.iter().position(|one| *one == key);
+        let value = self.values[at.expect("only what is wanted is asked for")];
+        let is_nothing = matches!(value, "" | "(null)" | "None" | "Unknown" | "N/A" | "n/a");
+        (!is_nothing).then_some(value)
     }
 }
 
 /// The records of an output: each begins with a line that starts with `first_key=`. Other lines
 /// continue the record before them (a newline in a reason or a comment); those before the first
 /// record are returned apart.
-pub(crate) fn split(output: &str, first_key: &str) -> (Vec<String>, Vec<String>) {
+pub(crate) fn split<'a>(output: &'a str, first_key: &str) -> (Vec<Cow<'a, str>>, Vec<&'a str>) {
     let mut before = Vec::new();
-    let mut records: Vec<String> = Vec::new();
+    let mut records: Vec<Cow<'a, str>> = Vec::new();
     for line in output.lines().filter(|line| !line.trim().is_empty()) {
         let begins = line.strip_prefix(first_key).is_some_and(|rest| rest.starts_with('='));
         match records.last_mut() {
-            _ if begins => records.push(line.to_owned()),
+            _ if begins => records.push(Cow::Borrowed(line)),
             Some(record) => {
+                let record = record.to_mut();
                 record.push(' ');
                 record.push_str(line);
             }
-            None => before.push(line.to_owned()),
+            None => before.push(line),
         }
     }
     (records, before)
@@ -108,14 +177,18 @@ fn key_of(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const GRAMMAR: Grammar =
-        Grammar { free: &["OS", "Comment", "Reason"], known: &["RealMemory", "Reason", "State"] };
+    const GRAMMAR: Grammar = Grammar {
+        free: &["OS", "Comment", "Reason"],
+        known: &["RealMemory", "Reason", "State"],
+        wanted: &["OS", "RealMemory", "New", "State", "Comment", "Reason", "k99999"],
+    };
 
     #[test]
     fn a_value_may_hold_blanks_and_equal_signs() {
         let line = "NodeName=n1 OS=Linux 6.18 #1 SMP a=b RealMemory=500 New=1 State=IDLE  \
             Comment=x=y State=DOWN z Reason=r";
-        let record = Record::parse(line, &GRAMMAR);
+        let mut parser = Parser::new(&GRAMMAR);
+        let record = parser.parse(line);
         assert_eq!(record.get("OS"), Some("Linux 6.18 #1 SMP a=b"));
         assert_eq!(record.get("RealMemory"), Some("500"));
         assert_eq!(record.get("New"), Some("1"));
@@ -129,7 +202,8 @@ mod tests {
     fn a_line_of_a_hundred_thousand_fields_is_taken_apart() {
         let fields: String = (0..100_000).map(|number| format!(" k{number}={number}")).collect();
         let line = format!("NodeName=n1{fields} State=IDLE");
-        let record = Record::parse(&line, &GRAMMAR);
+        let mut parser = Parser::new(&GRAMMAR);
+        let record = parser.parse(&line);
         assert_eq!((record.get("k99999"), record.get("State")), (Some("99999"), Some("IDLE")));
     }
 

@@ -54,7 +54,7 @@ impl Agent {
         self.slurm.update(std::slice::from_ref(&self.node), NodeVerb::Drain, Some(&reason)).await?;
         tracing::warn!(node = %self.node, event = event.id, "told slurmctld: state=drain, {text}");
         let mut state = self.memory.node.take().map_or_else(drained, |told| told.state);
-        state.flags.insert(NodeFlag::Drain);
+        state.set(NodeFlag::Drain);
         self.memory.node = Some(NodeTold { at: now(), state, mark: mark_of(&code, &text) });
         Ok(())
     }
