@@ -442,11 +442,14 @@ fn place_in(url: &Url) -> Place {
 
 /// The body of a success.
 pub(crate) fn json(call: &Call, raw: &Raw) -> Result<Value, AzureError> {
-    serde_json::from_slice(&raw.body).map_err(|error| {
-        let body = String::from_utf8_lossy(&raw.body);
-        let begin: String = one_line(&body).chars().take(100).collect();
-        unreadable(call, raw, format!("{error}; it begins with {begin:?}"))
-    })
+    serde_json::from_slice(&raw.body)
+        .map_err(|error| unreadable_json(call, raw, &error.to_string()))
+}
+
+pub(crate) fn unreadable_json(call: &Call, raw: &Raw, error: &str) -> AzureError {
+    let body = String::from_utf8_lossy(&raw.body);
+    let begin: String = one_line(&body).chars().take(100).collect();
+    unreadable(call, raw, format!("{error}; it begins with {begin:?}"))
 }
 
 pub(crate) fn unreadable(call: &Call, raw: &Raw, text: String) -> AzureError {

@@ -9,11 +9,13 @@ use std::time::{Duration, SystemTime};
 use azslurm_core::Timestamp;
 use azslurm_core::config::Region;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::graph::Paging;
+use crate::graph::{self, Paging};
 use crate::list::Reader;
 use crate::read::Standing;
+use crate::row::{self, GraphRow};
 use crate::{Listing, RateLimits, Refusal, Scheduled, header, page, read, refusal, scheduled};
 
 /// What comes beside an answer.
@@ -68,15 +70,19 @@ impl Rows {
     fn reader(self) -> Reader<String> {
         match self {
             Rows::Vms => |row| read::vm(row).map(shown),
-            Rows::VmRows => |row| read::row(row).map(shown),
+            Rows::VmRows => |row| of_graph(row, read::row).map(shown),
             Rows::Nics => |row| read::nic(row).map(shown),
             Rows::Disks => |row| read::disk(row).map(shown),
             Rows::Placements => |row| read::placement(row).map(shown),
-            Rows::Leftovers => |row| read::leftover_row(row).map(shown),
+            Rows::Leftovers => |row| of_graph(row, read::leftover_row).map(shown),
             Rows::Activities => |row| read::activity(row).map(shown),
             Rows::Usages => |row| read::usage(row).map(shown),
         }
     }
+}
+
+fn of_graph<T>(row: &Value, read: graph::Reader<T>) -> Result<T, String> {
+    read(&GraphRow::deserialize(row).map_err(|error| error.to_string())?)
 }
 
 fn shown<T: std::fmt::Debug>(row: T) -> String {
@@ -147,9 +153,8 @@ pub fn sizes(body: &[u8], region: &Region) -> Result<(Vec<String>, Vec<String>),
 pub fn pages_of_graph(bodies: &[&[u8]]) -> Result<usize, String> {
     let mut paging = Paging::default();
     for (index, body) in bodies.iter().enumerate() {
-        let page: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let rows = page.get("data").and_then(Value::as_array).map(Vec::len);
-        if !paging.next(&page, rows)? {
+        let page = row::read(body, &mut |_| {})?;
+        if !paging.next(page)? {
             return Ok(index + 1);
         }
     }

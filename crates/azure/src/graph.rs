@@ -1,18 +1,20 @@
 //! Resource Graph: queries over all subscriptions, page by page. Absence from an answer is no
 //! proof: rows that the caller may not read are missing, and all are up to a minute old (FACTS §8).
 
-use std::collections::BTreeSet;
-
 use azslurm_core::vm::{TAG_CLUSTER, TAG_NODE};
 use azslurm_core::{ClusterName, NodeName};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
-use crate::arm::{Arm, CALL_TIME_MAX, Place, call, json};
+use crate::arm::{Arm, CALL_TIME_MAX, Place, call, unreadable_json};
 use crate::bucket::Operation;
-use crate::list::{PAGES_MAX, Reader};
+use crate::list::PAGES_MAX;
+use crate::row::{self, GraphRow, Page};
 use crate::{AzureError, Leftover, Listing, VmRow, read};
+
+/// Makes something of a row, or says what is odd about it.
+pub(crate) type Reader<T> = fn(&GraphRow<'_>) -> Result<T, String>;
 
 /// Rows of a Resource Graph page; the most that Azure gives.
 const ROWS_PER_PAGE: u32 = 1000;
@@ -91,17 +93,19 @@ impl Arm {
             call.body = Some(paging.body(subscriptions, query));
             call.deadline = Instant::now() + CALL_TIME_MAX;
             let Some(raw) = self.page(&call, listing).await? else { return Ok(()) };
-            let page = match json(&call, &raw) {
+            let mut found = Listing::empty();
+            let page = match row::read(&raw.body, &mut |row| found.take_one(read(row))) {
                 Ok(page) => page,
-                Err(error) if listing.pages == 1 => return Err(error),
+                Err(error) if listing.pages == 1 => {
+                    return Err(unreadable_json(&call, &raw, &error));
+                }
                 Err(error) => {
-                    listing.end(error.to_string());
+                    listing.end(unreadable_json(&call, &raw, &error).to_string());
                     return Ok(());
                 }
             };
-            let rows = page.get("data").and_then(Value::as_array).map(Vec::as_slice);
-            listing.take(rows.unwrap_or_default(), read);
-            match paging.next(&page, rows.map(<[Value]>::len)) {
+            listing.add(found);
+            match paging.next(page) {
                 Ok(true) if listing.pages < PAGES_MAX => {}
                 Ok(true) => {
                     listing.end(format!("more than {PAGES_MAX} pages"));
@@ -138,37 +142,32 @@ impl Paging {
     /// Takes a page; whether another follows. Rows that go while pages are read shift the others,
     /// so that one may be missed: a total that shrinks, or that was not reached, makes the list
     /// incomplete.
-    pub(crate) fn next(&mut self, page: &Value, rows: Option<usize>) -> Result<bool, String> {
-        let rows = rows.ok_or("a page without rows")? as u64;
-        let number = |name: &str| page.get(name).and_then(Value::as_u64);
-        if let Some(count) = number("count").filter(|count| *count != rows) {
+    pub(crate) fn next(&mut self, page: Page) -> Result<bool, String> {
+        let rows = page.rows.ok_or("a page without rows")?;
+        if let Some(count) = page.count.filter(|count| *count != rows) {
             return Err(format!("a page of {count} rows has {rows}"));
         }
         self.seen += rows;
-        if let (Some(before), Some(now)) = (self.total, number("totalRecords"))
+        if let (Some(before), Some(now)) = (self.total, page.total)
             && now < before
         {
             return Err(format!("{before} rows became {now} while they were read"));
         }
-        self.total = number("totalRecords").or(self.total);
-        let token =
-            page.get("$skipToken").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let Some(token) = token else { return self.finish(page) };
-        if self.token.as_deref() == Some(token) {
+        self.total = page.total.or(self.total);
+        let Some(token) = page.token else { return self.finish(page.is_cut) };
+        if self.token.as_ref() == Some(&token) {
             return Err("a page that names itself as the next one".to_owned());
         }
-        self.token = Some(token.to_owned());
+        self.token = Some(token);
         Ok(true)
     }
 
-    fn finish(&self, page: &Value) -> Result<bool, String> {
+    fn finish(&self, is_cut: bool) -> Result<bool, String> {
         let total = self.total.unwrap_or(self.seen);
         if self.seen < total {
             return Err(format!("{} rows of {total}", self.seen));
         }
-        // A string in the published examples, a boolean in the schema.
-        let truncated = page.get("resultTruncated").map(|value| value.to_string().to_lowercase());
-        if truncated.is_some_and(|text| text.contains("true")) {
+        if is_cut {
             return Err("the result was cut and no further page is named".to_owned());
         }
         Ok(false)
@@ -188,10 +187,9 @@ fn query(cluster: &ClusterName, nodes: Option<&[NodeName]>) -> String {
         query.push_str(&format!(" and tostring(tags['{TAG_NODE}']) in ({})", names.join(", ")));
     }
     query.push_str(
-        " | project id, name, location, resourceGroup, tags, zones, \
+        " | project id, name, location, tags, zones, \
          vmSize=properties.hardwareProfile.vmSize, prov=properties.provisioningState, \
-         power=properties.extended.instanceView.powerState.code, created=properties.timeCreated \
-         | order by id asc",
+         power=properties.extended.instanceView.powerState.code | order by id asc",
     );
     query
 }
@@ -204,21 +202,26 @@ fn quoted(text: &str) -> String {
 impl Listing<VmRow> {
     /// By id, each once: a row may come twice when others are made while pages are read.
     fn sorted(mut self) -> Self {
+        // Azure has them in this order already, mostly: that costs a comparison each.
         self.items.sort_by(|one, other| one.id.cmp(&other.id));
-        let mut seen = BTreeSet::new();
-        self.items.retain(|row| seen.insert(row.id.clone()));
+        self.items.dedup_by(|later, first| later.id == first.id);
         self
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    fn read(page: &Value) -> Page {
+        row::read(page.to_string().as_bytes(), &mut |_| {}).unwrap()
+    }
 
     fn page(page: Value) -> (Paging, Result<bool, String>) {
         let mut paging = Paging::default();
-        let rows = page["data"].as_array().map(Vec::len);
-        let next = paging.next(&page, rows);
+        let next = paging.next(read(&page));
         (paging, next)
     }
 
@@ -249,13 +252,14 @@ mod tests {
         let (mut paging, next) =
             page(json!({"totalRecords": 3, "count": 2, "$skipToken": "a", "data": [{}, {}]}));
         assert_eq!(next, Ok(true));
-        assert!(paging.next(&json!({"totalRecords": 2, "count": 0, "data": []}), Some(0)).is_err());
+        let fewer = read(&json!({"totalRecords": 2, "count": 0, "data": []}));
+        assert!(paging.next(fewer).is_err());
     }
 
     #[test]
     fn a_page_that_leads_to_itself_ends_the_list() {
         let (mut paging, _) = page(json!({"$skipToken": "a", "data": [{}]}));
-        assert!(paging.next(&json!({"$skipToken": "a", "data": [{}]}), Some(1)).is_err());
+        assert!(paging.next(read(&json!({"$skipToken": "a", "data": [{}]}))).is_err());
     }
 
     #[test]

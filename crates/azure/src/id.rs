@@ -79,14 +79,25 @@ impl FromStr for ResourceId {
     type Err = ResourceIdError;
 
     fn from_str(text: &str) -> Result<Self, ResourceIdError> {
-        let wellformed = text.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|part| !part.is_empty() && part.chars().all(is_plain))
-        });
-        if !wellformed {
+        if !has_names(text) {
             return Err(ResourceIdError { found: text.chars().take(200).collect() });
         }
         Ok(Self { text: text.to_owned(), lower: text.to_ascii_lowercase() })
     }
+}
+
+/// Whether a text begins with '/' and has names between single ones.
+fn has_names(text: &str) -> bool {
+    let (mut before, mut is_ascii) = (b' ', true);
+    for byte in text.bytes() {
+        if (byte, before) == (b'/', b'/') {
+            return false;
+        }
+        // What stands between ASCII's first and last character that is seen needs no table.
+        is_ascii &= (b' '..=b'~').contains(&byte);
+        before = byte;
+    }
+    text.starts_with('/') && before != b'/' && (is_ascii || text.chars().all(is_plain))
 }
 
 impl TryFrom<String> for ResourceId {

@@ -7,7 +7,7 @@
 //!  │  └──► route.rs: URLs ──► client.rs: the only place that sends ──► Azure
 //!  │                           │ gate.rs, bucket.rs: who may send now
 //!  │ body.rs: what we write    │ token.rs ◄ credential.rs, certificate.rs: who we are
-//!  └ read.rs, page.rs,         └ wire.rs ◄ transport.rs, dns.rs: connections
+//!  └ read.rs, page.rs, row.rs, └ wire.rs ◄ transport.rs, dns.rs: connections
 //!    refusal.rs, header.rs:
 //!    what we read, tolerantly; from_bytes.rs: the same of answers that were kept
 //! ```
@@ -48,6 +48,7 @@ mod random;
 mod read;
 mod refusal;
 mod route;
+mod row;
 mod scheduled;
 mod token;
 mod transport;

@@ -189,17 +189,27 @@ impl Arm {
 
 impl<T> Listing<T> {
     pub(crate) fn take(&mut self, rows: &[Value], read: Reader<T>) {
-        for row in rows {
-            match read(row) {
-                Ok(item) => self.items.push(item),
-                Err(why) => {
-                    self.odd += 1;
-                    if self.odd_because.len() < ODD_SHOWN_MAX {
-                        self.odd_because.push(why);
-                    }
+        rows.iter().for_each(|row| self.take_one(read(row)));
+    }
+
+    pub(crate) fn take_one(&mut self, row: Result<T, String>) {
+        match row {
+            Ok(item) => self.items.push(item),
+            Err(why) => {
+                self.odd += 1;
+                if self.odd_because.len() < ODD_SHOWN_MAX {
+                    self.odd_because.push(why);
                 }
             }
         }
+    }
+
+    /// Adds the rows of a page.
+    pub(crate) fn add(&mut self, page: Listing<T>) {
+        self.items.extend(page.items);
+        self.odd += page.odd;
+        let room = ODD_SHOWN_MAX.saturating_sub(self.odd_because.len());
+        self.odd_because.extend(page.odd_because.into_iter().take(room));
     }
 
     pub(crate) fn end(&mut self, why: String) {

@@ -2,14 +2,17 @@
 //! without it is odd and costs that row alone.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use azslurm_core::Timestamp;
 use azslurm_core::config::{Region, Sku};
 use azslurm_core::facts::{SkuFacts, Usage};
 use azslurm_core::size::Size;
+use azslurm_core::vm::{TAG_ATTEMPT, TAG_NODE, TAG_NODESET};
 use serde_json::Value;
 
 use crate::refusal::{innermost, one_line};
+use crate::row::GraphRow;
 use crate::vm::Marks;
 use crate::{
     Activity, Leftover, Placement, ProvisioningState, ResourceId, Vm, VmPower, VmRow, VmStatus,
@@ -36,7 +39,7 @@ pub fn vm(value: &Value) -> Result<Vm, String> {
         zones: texts(value.pointer("/zones")),
         sku: text(value, "/properties/hardwareProfile/vmSize"),
         priority: text(value, "/properties/priority"),
-        provisioning_state: provisioning(text(value, "/properties/provisioningState")),
+        provisioning_state: provisioning(text(value, "/properties/provisioningState").as_deref()),
         power: statuses.iter().find_map(|status| VmPower::from_code(&status.code)),
         time_created: text(value, "/properties/timeCreated").and_then(|time| timestamp(&time)),
         vm_id: text(value, "/properties/vmId"),
@@ -49,28 +52,27 @@ pub fn vm(value: &Value) -> Result<Vm, String> {
     })
 }
 
-/// A row of our Resource Graph query (`list.rs` projects these members).
-pub fn row(value: &Value) -> Result<VmRow, String> {
-    let id = id(value)?;
-    let tags = tags(value);
-    let marks = Marks::of(&tags);
+/// A row of our Resource Graph query for VMs (`graph.rs` projects these members).
+pub fn row(row: &GraphRow<'_>) -> Result<VmRow, String> {
+    let id = id_of(row.text("id"))?;
+    let owned = |name: &str| row.text(name).map(str::to_owned);
     Ok(VmRow {
-        name: text(value, "/name").unwrap_or_else(|| id.name().to_owned()),
-        cluster: marks.cluster,
-        node: marks.node,
-        attempt: marks.attempt,
-        nodeset: marks.nodeset,
-        tags,
-        location: text(value, "/location"),
-        resource_group: text(value, "/resourceGroup")
-            .or_else(|| id.resource_group().map(str::to_owned)),
-        zones: texts(value.pointer("/zones")),
-        sku: text(value, "/vmSize"),
-        provisioning_state: provisioning(text(value, "/prov")),
-        power: text(value, "/power").and_then(|code| VmPower::from_code(&code)),
-        time_created: text(value, "/created").and_then(|time| timestamp(&time)),
+        name: owned("name").unwrap_or_else(|| id.name().to_owned()),
+        node: marked(row, TAG_NODE),
+        attempt: marked(row, TAG_ATTEMPT),
+        nodeset: marked(row, TAG_NODESET),
+        location: owned("location"),
+        zones: row.zones().map(str::to_owned).collect(),
+        sku: owned("vmSize"),
+        provisioning_state: provisioning(row.text("prov")),
+        power: row.text("power").and_then(VmPower::from_code),
         id,
     })
+}
+
+/// What a tag says, if it is there and can be a name of its kind. Tag names have no case in Azure.
+fn marked<T: FromStr>(row: &GraphRow<'_>, tag: &str) -> Option<T> {
+    row.tags().find(|(name, _)| name.eq_ignore_ascii_case(tag))?.1.parse().ok()
 }
 
 /// A NIC; `managed_by` is the VM that it is attached to.
@@ -105,12 +107,17 @@ pub fn placement(value: &Value) -> Result<Placement, String> {
 }
 
 /// A row of our query for NICs and disks without a VM.
-pub fn leftover_row(value: &Value) -> Result<Leftover, String> {
-    let mut found = leftover(value, "/vm")?;
-    found.managed_by = found.managed_by.or_else(|| text(value, "/managedBy"));
-    found.disk_state = text(value, "/state");
-    found.time_created = text(value, "/created").and_then(|time| timestamp(&time));
-    Ok(found)
+pub fn leftover_row(row: &GraphRow<'_>) -> Result<Leftover, String> {
+    let id = id_of(row.text("id"))?;
+    let owned = |name: &str| row.text(name).map(str::to_owned);
+    Ok(Leftover {
+        name: owned("name").unwrap_or_else(|| id.name().to_owned()),
+        tags: row.tags().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
+        managed_by: owned("vm").or_else(|| owned("managedBy")),
+        disk_state: owned("state"),
+        time_created: row.text("created").and_then(timestamp),
+        id,
+    })
 }
 
 fn leftover(value: &Value, managed_by: &str) -> Result<Leftover, String> {
@@ -331,7 +338,11 @@ fn failed_status(value: &Value) -> (String, String) {
 }
 
 fn id(value: &Value) -> Result<ResourceId, String> {
-    let text = text(value, "/id").ok_or_else(|| "a row without an id".to_owned())?;
+    id_of(value.get("id").and_then(Value::as_str).filter(|text| !text.is_empty()))
+}
+
+fn id_of(text: Option<&str>) -> Result<ResourceId, String> {
+    let text = text.ok_or_else(|| "a row without an id".to_owned())?;
     text.parse().map_err(|error: crate::ResourceIdError| error.to_string())
 }
 
@@ -376,7 +387,7 @@ fn statuses(list: Option<&Value>) -> Vec<VmStatus> {
         .collect()
 }
 
-fn provisioning(word: Option<String>) -> ProvisioningState {
+fn provisioning(word: Option<&str>) -> ProvisioningState {
     let Ok(state) = word.unwrap_or_default().parse();
     state
 }
@@ -462,7 +473,7 @@ mod tests {
     #[test]
     fn a_row_needs_its_id() {
         for bad in [json!({}), json!({"id": 3}), json!({"id": "no id"}), json!(null), json!("x")] {
-            assert!(vm(&bad).is_err() && row(&bad).is_err() && nic(&bad).is_err(), "{bad}");
+            assert!(vm(&bad).is_err() && row_of(&bad).is_err() && nic(&bad).is_err(), "{bad}");
         }
     }
 
@@ -549,20 +560,25 @@ mod tests {
         }
     }
 
+    /// A row of Resource Graph out of its text.
+    fn row_of(value: &Value) -> Result<VmRow, String> {
+        row(&serde_json::from_str(&value.to_string()).unwrap())
+    }
+
     #[test]
     fn a_row_of_resource_graph_is_read() {
-        let seen = row(&json!({
+        let seen = row_of(&json!({
             "id": ID.to_lowercase(), "name": "n1-0abcdefg", "location": "westeurope",
-            "resourceGroup": "rg", "tags": {"azslurm-node": "n1"}, "zones": null,
-            "vmSize": "Standard_D2s_v5", "prov": "Succeeded", "power": "PowerState/deallocated",
-            "created": "2026-11-21T01:53:05Z"
+            "tags": {"AzSlurm-Node": "n1", "azslurm-attempt": "x"}, "zones": null,
+            "vmSize": "Standard_D2s_v5", "prov": "Succeeded", "power": "PowerState/deallocated"
         }))
         .unwrap();
+        assert_eq!((seen.node, seen.attempt), ("n1".parse().ok(), None));
         assert_eq!(seen.power, Some(VmPower::Deallocated));
         assert_eq!(seen.id, ID.parse().unwrap());
         assert_eq!(seen.zones, Vec::<String>::new());
-        let bare = row(&json!({"id": ID, "power": null, "tags": null})).unwrap();
-        assert_eq!((bare.power, bare.resource_group.as_deref()), (None, Some("RG")));
+        let bare = row_of(&json!({"id": ID, "power": null, "tags": null})).unwrap();
+        assert_eq!((bare.power, bare.name.as_str()), (None, "n1-0abcdefg"));
     }
 
     #[test]

@@ -163,7 +163,7 @@ async fn ours(config: &Config, arm: &Arm, site: &Site) -> Seen<BTreeMap<NodesetN
     }
     let mut counts = BTreeMap::new();
     for row in listing.items {
-        let group = row.resource_group.as_deref().unwrap_or_default();
+        let group = row.id.resource_group().unwrap_or_default();
         if let Some(nodeset) =
             row.nodeset.filter(|_| group.eq_ignore_ascii_case(&site.resource_group))
         {
