@@ -17,6 +17,7 @@
 use std::fmt;
 
 use crate::NodeName;
+use crate::name::NameError;
 
 mod fold;
 
@@ -38,7 +39,7 @@ const FOUND_MAX: usize = 80;
 
 /// Digits of the largest number.
 const DIGITS_OF_U64: usize = 20;
-/// Room for a name; a longer one costs a second allocation.
+/// Room for a name; for a longer one it grows.
 const NAME_LENGTH_USUAL: usize = 24;
 
 /// Why a host list is refused, and where.
@@ -125,8 +126,14 @@ pub fn expand_within(text: &str, names_max: usize) -> Result<Vec<NodeName>, Host
         match (count, total) {
             (Some(count), Some(total)) if total <= names_max => {
                 names.reserve(count);
+                let is_sound = is_sound(&parts);
                 combine(&parts, count, |name| {
-                    names.push(node_name(at, name)?);
+                    let is_good = is_sound && name.len() < DIGITS_OF_U64;
+                    names.push(if is_good {
+                        NodeName::trusted(name)
+                    } else {
+                        node_name(at, name)?
+                    });
                     Ok(())
                 })?;
             }
@@ -257,21 +264,32 @@ fn number_of(text: &str) -> Result<u64, HostlistErrorKind> {
     text.parse().map_err(|_| HostlistErrorKind::NumberTooLarge)
 }
 
+/// Whether all names of a token that are not too long are node names, whatever their numbers are.
+fn is_sound(parts: &[Part<'_>]) -> bool {
+    parts.iter().enumerate().all(|(index, part)| match part {
+        Part::Text(text) if index == 0 => text.parse::<NodeName>().is_ok(),
+        // Behind a digit every character may stand that may stand inside.
+        Part::Text(text) => format!("0{text}").parse::<NodeName>().is_ok(),
+        Part::Numbers(_) => true,
+    })
+}
+
 /// Calls `each` with every combination, in Slurm's order.
 fn combine(
     parts: &[Part<'_>],
     count: usize,
-    mut each: impl FnMut(String) -> Result<(), HostlistError>,
+    mut each: impl FnMut(&str) -> Result<(), HostlistError>,
 ) -> Result<(), HostlistError> {
     let mut wheels: Vec<Wheel<'_>> = parts.iter().map(Wheel::at_first).collect();
     let brackets = (0..parts.len()).filter(|part| matches!(parts[*part], Part::Numbers(_)));
     let mut turning_order: Vec<usize> = brackets.collect();
     let turns = usize::from(turning_order.len() > 1);
     turning_order.rotate_right(turns);
+    let mut name = String::with_capacity(NAME_LENGTH_USUAL);
     for _ in 0..count {
-        let mut name = String::with_capacity(NAME_LENGTH_USUAL);
+        name.clear();
         wheels.iter().for_each(|wheel| wheel.write(&mut name));
-        each(name)?;
+        each(&name)?;
         for part in &turning_order {
             if !wheels[*part].turn() {
                 break;
@@ -333,8 +351,8 @@ fn push(text: &mut String, number: u64, width: usize) {
     text.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }
 
-fn node_name(at: usize, text: String) -> Result<NodeName, HostlistError> {
-    let name = NodeName::try_from(text).map_err(|error| HostlistError {
+fn node_name(at: usize, text: &str) -> Result<NodeName, HostlistError> {
+    let name: NodeName = text.parse().map_err(|error: NameError| HostlistError {
         kind: HostlistErrorKind::BadName(error.rule),
         at,
         found: error.found,

@@ -39,8 +39,21 @@ pub fn sorted_order(names: &[NodeName]) -> Vec<usize> {
 
 /// The digits that a text ends with; empty if it does not end with one.
 pub(super) fn digits_at_end(text: &str) -> &str {
-    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
-    &text[text.len() - digits..]
+    &text[text.len() - count_of_digits(text.as_bytes())..]
+}
+
+fn count_of_digits(text: &[u8]) -> usize {
+    text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// The number that digits spell, if there is one and it fits.
+fn number_of(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    })
 }
 
 /// A name and the number that it ends with. Of a number that does not fit in 64 bits Slurm makes
@@ -55,13 +68,10 @@ struct Parted<'a> {
 impl<'a> Parted<'a> {
     fn of(name: &'a NodeName) -> Self {
         let whole = name.as_str();
-        let digits = digits_at_end(whole);
-        match digits.parse() {
-            Ok(number) => {
-                let prefix = &whole[..whole.len() - digits.len()];
-                Self { whole, prefix, number: Some((digits, number)) }
-            }
-            Err(_) => Self { whole, prefix: whole, number: None },
+        let (prefix, digits) = whole.split_at(whole.len() - count_of_digits(whole.as_bytes()));
+        match number_of(digits.as_bytes()) {
+            Some(number) => Self { whole, prefix, number: Some((digits, number)) },
+            None => Self { whole, prefix: whole, number: None },
         }
     }
 
@@ -131,19 +141,17 @@ impl<'a> Run<'a> {
         let (Some((width, lo, hi)), Some((digits, number))) = (self.numbers, name.number) else {
             return false;
         };
-        let follows = self.prefix == name.prefix
-            && hi.checked_add(1) == Some(number)
+        // Wider than the first is only what has no zero in front.
+        let is_wider = digits.len() > width && !digits.starts_with('0');
+        let follows = hi.checked_add(1) == Some(number)
             && number - lo < RANGE_LENGTH_MAX
-            && digits.len() == width.max(decimal_length(number));
+            && (digits.len() == width || is_wider)
+            && self.prefix == name.prefix;
         if follows {
             self.numbers = Some((width, lo, number));
         }
         follows
     }
-}
-
-fn decimal_length(number: u64) -> usize {
-    number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 fn text_of<'a>(names: impl IntoIterator<Item = Parted<'a>>) -> String {
