@@ -222,7 +222,7 @@ pub async fn forget(session: &mut Session, of: &ForgetOf) -> Result<Vec<Row>, St
 
 /// The attempts that have not ended of a VM, or of a node.
 fn named(seen: &Observation, word: &str) -> Vec<Attempt> {
-    let unfinished = seen.attempts.values().flatten().filter(|attempt| !attempt.state.is_ended());
+    let unfinished = seen.attempts.iter().filter(|attempt| !attempt.state.is_ended());
     let is_named = |attempt: &&Attempt| {
         attempt.is.vm.as_str().eq_ignore_ascii_case(word) || attempt.is.node.as_str() == word
     };

@@ -47,7 +47,8 @@ pub fn note(session: &mut Session, seen: &Observation) -> Result<usize, Stop> {
 /// several VMs it is not known which one it runs on.
 fn just_up(seen: &Observation) -> Vec<Attempt> {
     let mut up = Vec::new();
-    for (node, attempts) in &seen.attempts {
+    for attempts in seen.attempts.by_node() {
+        let node = &attempts[0].is.node;
         let mut wanted = attempts.iter().filter(|attempt| attempt.state.is_wanted());
         let (Some(attempt), None) = (wanted.next(), wanted.next()) else { continue };
         let is_news = attempt.registered_at.is_none()

@@ -15,6 +15,7 @@
 pub mod act;
 pub mod adopt;
 pub mod agent;
+pub mod attempts;
 pub mod boots;
 pub mod cli;
 pub mod daemon;

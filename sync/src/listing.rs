@@ -2,6 +2,7 @@
 //! refused, absent or failing. Each source says how it was had, when, and whether it is whole; what
 //! may be concluded from that is core's (`azslurm_core::listing`). Plain data: it can be kept.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl Listing {
     pub fn says(&self, attempt: &Attempt) -> Listed<'_> {
         let is_of = |source: &&Source| source.sites.contains(&attempt.is.place.site);
         let Some(source) = self.sources.iter().find(is_of) else { return Listed::NotSaid };
-        if let Some(row) = source.vms.get(&attempt.is.vm.as_str().to_ascii_lowercase()) {
+        if let Some(row) = source.vms.get(key_of(attempt.is.vm.as_str()).as_ref()) {
             return Listed::There(row);
         }
         match source.extent.silence(source.way, known_since(attempt), source.at) {
@@ -129,7 +130,7 @@ impl Listing {
             };
             let expected: Vec<_> = running.iter().filter(is_expected).collect();
             let is_shown = |attempt: &&&&Attempt| {
-                source.vms.contains_key(&attempt.is.vm.as_str().to_ascii_lowercase())
+                source.vms.contains_key(key_of(attempt.is.vm.as_str()).as_ref())
             };
             let shown = expected.iter().filter(is_shown).count();
             source.extent = source.extent.clone().judged(shown, expected.len());
@@ -154,6 +155,14 @@ impl Listing {
             ))
         };
         self.sources.iter().filter_map(line).collect()
+    }
+}
+
+/// A VM's name in lower case: all of ours are that already.
+pub(crate) fn key_of(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
     }
 }
 

@@ -54,15 +54,15 @@ pub async fn take(
 /// VMs that should run, and of which the list says otherwise.
 pub(crate) fn suspects(seen: &Observation, listing: &Listing) -> Vec<Attempt> {
     let is_followed = |attempt: &&Attempt| {
-        let node = seen.slurm.as_ref().ok().and_then(|nodes| nodes.get(&attempt.is.node));
+        let node = seen.node(&attempt.is.node);
         let is_closing = node.is_some_and(view::is_closing_by_person);
-        let is_theirs = takeover::may_be_replaced(seen, listing, attempt);
-        (attempt.state == AttemptState::Running || is_theirs)
-            && is_watched(seen.slurm_view(&attempt.is.node), is_closing)
+        is_watched(seen.view_of(node), is_closing)
             && seen.lease_view(&attempt.is.node) == LeaseView::Free
+            && (attempt.state == AttemptState::Running
+                || takeover::may_be_replaced(seen, listing, attempt))
     };
     let (mut released, mut lacking, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
-    for attempt in seen.attempts.values().flatten().filter(is_followed) {
+    for attempt in seen.attempts.iter().filter(is_followed) {
         match listing.says(attempt) {
             Listed::There(row) if is_released_row(row) => released.push(attempt.clone()),
             // A list of Resource Manager without power states does not show an eviction that

@@ -69,7 +69,7 @@ pub async fn nodes(session: &mut Session, of: &NodesOf) -> Result<Nodes, Stop> {
     let azure = listing.by_name();
     let (seen, mut sources) = sources::look(session).await?;
     sources.extend(listed);
-    let mut nodes = seen.nodes(session);
+    let mut nodes: BTreeSet<NodeName> = seen.nodes(session).into_iter().cloned().collect();
     nodes.extend(azure.values().filter_map(|row| row.node.clone()));
     nodes.retain(|node| only.as_ref().is_none_or(|only| only.contains(node)));
     let rows = nodes.iter().flat_map(|node| rows_of(node, &seen, &azure)).collect();

@@ -7,7 +7,7 @@ use azslurm_core::attempt::Attempt;
 use azslurm_core::config::Nodeset;
 use azslurm_core::decide::{LeaseView, SlurmView, Standing};
 use azslurm_core::hold::HoldScope;
-use azslurm_core::plan::{half_open, held_everywhere};
+use azslurm_core::plan::{Sight, half_open, held_everywhere};
 use azslurm_core::takeover::Trust;
 use azslurm_core::{NodeName, Timestamp};
 use azslurm_ledger::{Holder, LeaseRow, LedgerError};
@@ -18,6 +18,7 @@ use azslurm_program::{Session, now, view};
 use azslurm_slurm::{Node, SlurmError, Started};
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::Attempts;
 use crate::takeover;
 
 /// One observation.
@@ -26,7 +27,7 @@ pub struct Observation {
     /// When it began.
     pub at: Timestamp,
     /// Attempts by node: all that have not ended, and the newest that has.
-    pub attempts: BTreeMap<NodeName, Vec<Attempt>>,
+    pub attempts: Attempts,
     /// Leases by node.
     pub leases: BTreeMap<NodeName, LeaseRow>,
     /// Holders of those that live.
@@ -127,11 +128,8 @@ pub(crate) fn living(session: &Session, leases: &BTreeMap<NodeName, LeaseRow>) -
 pub(crate) fn look_up(session: &Session, at: Timestamp) -> Result<Observation, LedgerError> {
     let ours: Vec<NodeName> =
         session.config.nodesets.values().flat_map(|nodeset| nodeset.nodes.clone()).collect();
-    let mut attempts: BTreeMap<NodeName, Vec<Attempt>> = BTreeMap::new();
     let foreign = session.ledger.attempts_unfinished_elsewhere(&ours)?;
-    for attempt in session.ledger.attempts_of(&ours)?.into_iter().chain(foreign) {
-        attempts.entry(attempt.is.node.clone()).or_default().push(attempt);
-    }
+    let attempts = Attempts::new([session.ledger.attempts_of(&ours)?, foreign]);
     let leases = session.ledger.leases()?.into_iter().map(|row| (row.node.clone(), row)).collect();
     let seen = Seen::read(&session.ledger, &session.config, (USAGES_TRUSTED, at))?;
     let slurm = Err("it was not asked".to_owned());
@@ -141,10 +139,16 @@ pub(crate) fn look_up(session: &Session, at: Timestamp) -> Result<Observation, L
 }
 
 impl Observation {
-    /// The nodes that a pass decides about: ours by the config, and those with VMs in the ledger.
-    pub fn nodes(&self, session: &Session) -> BTreeSet<NodeName> {
+    /// The nodes that a pass decides about, by name: ours by the config, and those with VMs in the
+    /// ledger.
+    pub fn nodes<'a>(&'a self, session: &'a Session) -> Vec<&'a NodeName> {
         let nodesets = session.config.nodesets.values();
-        nodesets.flat_map(|nodeset| &nodeset.nodes).chain(self.attempts.keys()).cloned().collect()
+        let with_vms = self.attempts.iter().map(|attempt| &attempt.is.node);
+        let mut nodes: Vec<&NodeName> =
+            nodesets.flat_map(|nodeset| &nodeset.nodes).chain(with_vms).collect();
+        nodes.sort();
+        nodes.dedup();
+        nodes
     }
 
     /// A node as slurmctld tells it; `None` if it does not, or could not be asked.
@@ -154,12 +158,16 @@ impl Observation {
 
     /// slurmctld's view of a node.
     pub fn slurm_view(&self, node: &NodeName) -> SlurmView {
+        self.view_of(self.node(node))
+    }
+
+    /// slurmctld's view of a node of which it tells this.
+    pub(crate) fn view_of(&self, told: Option<&Node>) -> SlurmView {
         match &self.slurm {
             Err(_) => SlurmView::Unknown,
-            Ok(nodes) => {
+            Ok(_) => {
                 let at = self.at;
-                let of = |node: &Node| view::of_at(node, at);
-                let view = nodes.get(node).map_or(SlurmView::Absent, of);
+                let view = told.map_or(SlurmView::Absent, |node| view::of_at(node, at));
                 // One that took control read its state from a file, as after a start, and does not
                 // say when.
                 let is_new = match self.trust {
@@ -185,36 +193,26 @@ impl Observation {
 
     /// What stands in the ledger for a node.
     pub fn standing(&self, node: &NodeName) -> Standing {
-        Standing::of(self.attempts_of(node).iter().map(|attempt| (attempt.state, attempt.why)))
+        standing_of(self.attempts_of(node))
     }
 
     /// A node's attempts.
     pub fn attempts_of(&self, node: &NodeName) -> &[Attempt] {
-        self.attempts.get(node).map_or(&[], Vec::as_slice)
+        self.attempts.of(node)
     }
 
     /// Nodes none of whose places may be tried now; those that left the config have none. Of nodes
     /// that wait for a hold which is open by half, one (or one block) may try first.
-    pub fn held(&self, session: &Session) -> BTreeSet<NodeName> {
+    pub fn held<'a>(&'a self, session: &'a Session) -> Vec<&'a NodeName> {
+        let mut holding = self.holding(session);
+        let nodes = self.nodes(session).into_iter();
+        nodes.filter(|node| holding.is_held(node, self.slurm_view(node))).collect()
+    }
+
+    /// For the question about each node whether it is held, in the order of their names.
+    pub(crate) fn holding<'a>(&'a self, session: &'a Session) -> Holding<'a> {
         let sight = self.seen.sight(&session.config);
-        let mut first = self.free_canaries(session);
-        let mut held = BTreeSet::new();
-        for node in self.nodes(session) {
-            let is_held = match (session.config.nodeset_of(&node), half_open(&node, &sight)) {
-                (None, _) => true,
-                (Some(_), None) => held_everywhere(&node, &sight).is_some(),
-                (Some(_), Some(_)) if self.slurm_view(&node) != SlurmView::OffFailed => false,
-                (Some(_), Some(hold)) if sight.has_canary(hold) => true,
-                (Some((_, nodeset)), Some(hold)) => {
-                    let unit = unit_of(nodeset, &node);
-                    *first.entry(hold.scope.clone()).or_insert_with(|| unit.clone()) != unit
-                }
-            };
-            if is_held {
-                held.insert(node);
-            }
-        }
-        held
+        Holding { sight, first: self.free_canaries(session) }
     }
 
     /// Who may try already under a hold of boots that is open by half: each further one would cost
@@ -228,16 +226,45 @@ impl Observation {
         }
         for node in self.nodes(session) {
             let is_free = matches!(
-                self.slurm_view(&node),
+                self.slurm_view(node),
                 SlurmView::Off | SlurmView::AboutToBoot | SlurmView::Booting
             );
-            let hold = half_open(&node, &sight).filter(|hold| is_free && hold.scope.is_of_boots());
-            if let (Some(hold), Some((_, nodeset))) = (hold, session.config.nodeset_of(&node)) {
-                free.entry(hold.scope.clone()).or_insert_with(|| unit_of(nodeset, &node));
+            let hold = half_open(node, &sight).filter(|hold| is_free && hold.scope.is_of_boots());
+            if let (Some(hold), Some((_, nodeset))) = (hold, session.config.nodeset_of(node)) {
+                free.entry(hold.scope.clone()).or_insert_with(|| unit_of(nodeset, node));
             }
         }
         free
     }
+}
+
+/// Which nodes are held, decided one after the other: of those that wait for the same hold the
+/// first may try.
+pub(crate) struct Holding<'a> {
+    sight: Sight<'a>,
+    first: BTreeMap<HoldScope, String>,
+}
+
+impl Holding<'_> {
+    /// Whether none of a node's places may be tried now; [`Observation::held`].
+    pub(crate) fn is_held(&mut self, node: &NodeName, slurm: SlurmView) -> bool {
+        let Holding { sight, first } = self;
+        let Some((_, nodeset)) = sight.config.nodeset_of(node) else { return true };
+        match half_open(node, sight) {
+            None => held_everywhere(node, sight).is_some(),
+            Some(_) if slurm != SlurmView::OffFailed => false,
+            Some(hold) if sight.has_canary(hold) => true,
+            Some(hold) => {
+                let unit = unit_of(nodeset, node);
+                *first.entry(hold.scope.clone()).or_insert_with(|| unit.clone()) != unit
+            }
+        }
+    }
+}
+
+/// What stands in the ledger for a node that has these attempts.
+pub(crate) fn standing_of(attempts: &[Attempt]) -> Standing {
+    Standing::of(attempts.iter().map(|attempt| (attempt.state, attempt.why)))
 }
 
 /// What tries as one: a block with InfiniBand, else a node.

@@ -3,7 +3,8 @@
 //!
 //! What follows is as for every other VM: the same pass sends the deletion.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use azslurm_azure::{ProvisioningState, VmRow};
@@ -18,7 +19,7 @@ use azslurm_suspend::search::{attempt_of, block_of, doomed, look};
 use tokio::task::JoinSet;
 
 use crate::act;
-use crate::listing::{Listing, Source};
+use crate::listing::{self, Listing, Source};
 use crate::observe::Observation;
 use crate::takeover;
 
@@ -46,15 +47,17 @@ pub struct Orphan {
 
 /// Decides about every VM that is listed and not followed.
 pub fn decide(session: &Session, seen: &Observation, listing: &Listing) -> Vec<Orphan> {
-    let known: BTreeMap<String, Option<Timestamp>> = seen
+    let mut known: Vec<(Cow<'_, str>, Option<Timestamp>)> = seen
         .attempts
-        .values()
-        .flatten()
-        .map(|attempt| (attempt.is.vm.as_str().to_ascii_lowercase(), attempt.ended_at))
+        .iter()
+        .map(|attempt| (listing::key_of(attempt.is.vm.as_str()), attempt.ended_at))
         .collect();
+    known.sort();
     // A thousand VMs that are just gone are no orphans.
     let is_unknown = |(source, row): &(&Source, &VmRow)| {
-        known.get(&row.name.to_ascii_lowercase()).is_none_or(|ended_at| {
+        let key = listing::key_of(&row.name);
+        known.binary_search_by(|(vm, _)| vm.cmp(&key)).map_or(true, |at| {
+            let ended_at = known[at].1;
             ended_at.is_some_and(|ended_at| !may_still_show(source.way, ended_at, source.at))
         })
     };

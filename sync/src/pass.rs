@@ -24,7 +24,7 @@ use crate::forgotten;
 use crate::leftovers;
 use crate::listing::{self, Listing};
 use crate::lost;
-use crate::observe::{Observation, observe, observe_again};
+use crate::observe::{Observation, observe, observe_again, standing_of};
 use crate::orphans::{self, Orphan};
 use crate::report::{Calls, Line, Report};
 use crate::sources::LastPass;
@@ -87,14 +87,14 @@ pub struct Options {
 
 /// Decides about everything that was observed, in the order of the nodes' names.
 pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
-    let held = seen.held(session);
-    let decide_one = |node: NodeName| {
-        let slurm = seen.slurm_view(&node);
-        let lease = seen.lease_view(&node);
-        let attempts = seen.attempts_of(&node);
-        let (node_action, node_reason) =
-            decide_node(slurm, lease, seen.standing(&node), held.contains(&node));
-        let decide_it = |attempt: &azslurm_core::attempt::Attempt| {
+    let mut holding = seen.holding(session);
+    let decide_one = |node: &NodeName| {
+        let told = seen.node(node);
+        let (slurm, lease) = (seen.view_of(told), seen.lease_view(node));
+        let attempts = seen.attempts_of(node);
+        let is_held = holding.is_held(node, slurm);
+        let (node_action, node_reason) = decide_node(slurm, lease, standing_of(attempts), is_held);
+        let decide_it = |attempt: &Attempt| {
             let (action, reason) = decide_attempt(slurm, lease, attempt.state);
             (attempt.is.vm.clone(), action, reason)
         };
@@ -104,8 +104,8 @@ pub fn decide(session: &Session, seen: &Observation) -> Vec<Decided> {
             node_reason,
             attempts: attempts.iter().map(decide_it).collect(),
             states: attempts.iter().map(|attempt| attempt.state).collect(),
-            has_our_reason: seen.node(&node).is_some_and(view::has_our_reason),
-            node,
+            has_our_reason: told.is_some_and(view::has_our_reason),
+            node: node.clone(),
         }
     };
     let mut decided: Vec<Decided> = seen.nodes(session).into_iter().map(decide_one).collect();
@@ -121,7 +121,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     let before = asked(session);
     let mut listing = listing::list(session).await;
     let mut seen = observe(session).await.map_err(Stop::failed)?;
-    listing.judge(seen.attempts.values().flatten());
+    listing.judge(seen.attempts.iter());
     seen.trust = takeover::trust(session, &seen, &listing).map_err(Stop::failed)?;
     if options.dry_run {
         let mut report = foresee(session, &seen, listing.clone());
@@ -129,20 +129,20 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
         report.forgotten = forgotten::take(session, seen.trust, true).await?.lines;
         return Ok(report);
     }
-    seen = look_closer(session, (seen, &mut listing)).await.map_err(Stop::failed)?;
+    let looked = look_closer(session, (seen, &mut listing)).await.map_err(Stop::failed)?;
+    let (mut seen, mut decided) = looked;
     let known = known(begun, &seen, &listing);
     listing::remember(session, &listing).map_err(Stop::failed)?;
     takeover::remember(session, seen.trust).map_err(Stop::failed)?;
     // What is gone first: a node's other VM can be taken for the node's only then.
     if lost::take(session, &seen, &listing).await? > 0 {
-        seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
+        (seen, decided) = decide_again(session, &seen).await.map_err(Stop::failed)?;
     }
     let found = orphans::decide(session, &seen, &listing);
     let taken = orphans::take(session, (&seen, &found), options.force).await?;
     if taken.adopted + taken.doomed > 0 {
-        seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
+        (seen, decided) = decide_again(session, &seen).await.map_err(Stop::failed)?;
     }
-    let decided = decide(session, &seen);
     warn_of_the_dead(&decided);
     act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
     let mut report = report_of(&seen, &decided);
@@ -154,12 +154,12 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     let forgotten = forgotten::take(session, seen.trust, false).await?;
     report.forgotten = forgotten.lines;
     let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
-    let unfinished = seen.attempts.values().flatten().filter(|a| !a.state.is_ended());
+    let unfinished = seen.attempts.iter().filter(|a| !a.state.is_ended());
     let empty = empty_blocks(&seen.seen.blocks, unfinished) + forgotten.doomed;
     if decided.iter().any(is_work) || empty > 0 {
         carry_out(session, (&seen, &decided), options.wait, &mut report).await?;
-        let seen = observe_again(session, &seen).await.map_err(Stop::failed)?;
-        finish(session, &decide(session, &seen), &mut report).await?;
+        let (_, decided) = decide_again(session, &seen).await.map_err(Stop::failed)?;
+        finish(session, &decided, &mut report).await?;
     } else {
         finish(session, &decided, &mut report).await?;
     }
@@ -171,21 +171,32 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     Ok(report)
 }
 
+/// Observes once more, and decides.
+async fn decide_again(
+    session: &Session,
+    before: &Observation,
+) -> Result<(Observation, Vec<Decided>), LedgerError> {
+    let seen = observe_again(session, before).await?;
+    let decided = decide(session, &seen);
+    Ok((seen, decided))
+}
+
 /// A request of slurmctld's that no ledger knows may have been carried out already, by a program
 /// whose ledger was taken away: what Azure has now is asked for before its VMs are made once more.
 async fn look_closer(
     session: &Session,
     (seen, listing): (Observation, &mut Listing),
-) -> Result<Observation, LedgerError> {
+) -> Result<(Observation, Vec<Decided>), LedgerError> {
     let is_lost = |one: &Decided| one.node_reason == NodeReason::ResumeWasLost;
-    if !decide(session, &seen).iter().any(is_lost) {
-        return Ok(seen);
+    let decided = decide(session, &seen);
+    if !decided.iter().any(is_lost) {
+        return Ok((seen, decided));
     }
     listing::list_now(session, listing).await;
     // Again Azure first.
-    let seen = observe_again(session, &seen).await?;
-    listing.judge(seen.attempts.values().flatten());
-    Ok(seen)
+    let (seen, decided) = decide_again(session, &seen).await?;
+    listing.judge(seen.attempts.iter());
+    Ok((seen, decided))
 }
 
 /// What the session has asked so far.
@@ -195,7 +206,7 @@ fn asked(session: &Session) -> Calls {
 
 /// What a pass would do about what was seen: the report of a dry run. Asks nobody.
 pub(crate) fn foresee(session: &Session, seen: &Observation, mut listing: Listing) -> Report {
-    listing.judge(seen.attempts.values().flatten());
+    listing.judge(seen.attempts.iter());
     let mut report = report_of(seen, &decide(session, seen));
     report.dry_run = true;
     report.orphans = orphans::decide(session, seen, &listing).iter().map(orphan_line).collect();

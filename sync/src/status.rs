@@ -91,7 +91,7 @@ pub async fn status(session: &Session) -> Result<Status, Stop> {
     let last = LastPass::read(&session.ledger).map_err(Stop::failed)?;
     sources.push(LastPass::azure(last.as_ref(), now()));
     let decided = decide(session, &seen);
-    let held: Vec<NodeName> = seen.held(session).into_iter().collect();
+    let held = seen.held(session);
     let mut status = Status {
         at: seen.at.to_string(),
         cluster: session.config.cluster.to_string(),
@@ -105,7 +105,7 @@ pub async fn status(session: &Session) -> Result<Status, Stop> {
         vms: BTreeMap::new(),
         vms_not_in_use: seen.slurm.is_ok().then_some(0),
         holds: seen.seen.holds.len(),
-        nodes_held: hostlist::fold_sorted(&held),
+        nodes_held: hostlist::fold_sorted(held),
         next: next(&decided),
     };
     count(&mut status, session, &seen);
@@ -125,7 +125,7 @@ fn count(status: &mut Status, session: &Session, seen: &Observation) {
             }
         }
     }
-    for attempt in seen.attempts.values().flatten().filter(|one| !one.state.is_ended()) {
+    for attempt in seen.attempts.iter().filter(|one| !one.state.is_ended()) {
         *status.vms.entry(attempt.state.word()).or_default() += 1;
         if is_in_use(seen.slurm_view(&attempt.is.node)) == Some(false) {
             status.vms_not_in_use = status.vms_not_in_use.map(|count| count + 1);

@@ -200,7 +200,7 @@ fn slurm_of(seen: &Observation, node: &NodeName) -> Option<String> {
 
 /// VMs that Azure lists and the ledger never knew.
 fn strangers(seen: &Observation, listing: &Listing, only: Option<&BTreeSet<NodeName>>) -> Vec<Row> {
-    let attempts = seen.attempts.values().flatten();
+    let attempts = seen.attempts.iter();
     let known: BTreeMap<String, ()> =
         attempts.map(|one| (one.is.vm.as_str().to_ascii_lowercase(), ())).collect();
     let is_wanted = |row: &VmRow| {
