@@ -403,6 +403,22 @@ ssh_public_key = "{KEY}"
     }
 
     #[tokio::test]
+    async fn leases_that_were_just_given_are_not_given_again() {
+        let mut stage = Stage::with("given", &Azure::default()).await;
+        let before = stage.session.ledger.transactions();
+        assert_eq!(stage.session.leases_renewed(&stage.holder).unwrap(), [stage.lease.clone()]);
+        assert_eq!(stage.session.ledger.transactions(), before);
+        // One that ends soon has all of them renewed.
+        let (holder, soon) = (stage.holder.clone(), now().plus(MINUTE));
+        let ask = LeaseAsk { holder: &holder, take: Take::IfFree, now: now(), until: soon };
+        let other: NodeName = "n2".parse().unwrap();
+        stage.session.ledger.write(|writer| writer.lease(&other, &ask)).unwrap();
+        let renewed = stage.session.leases_renewed(&holder).unwrap();
+        assert_eq!(renewed.len(), 2);
+        assert!(renewed.iter().all(|lease| lease.until() > soon.plus(MINUTE)), "{renewed:?}");
+    }
+
+    #[tokio::test]
     async fn a_deletion_that_azure_refuses_is_left() {
         let denied = vec![vm(2).to_string()];
         let mut stage = Stage::with("refuses", &Azure { denied, ..Azure::default() }).await;
