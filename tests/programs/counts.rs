@@ -12,12 +12,12 @@ use crate::bench::{Bench, all, said};
 const NODES: u64 = 200;
 /// As in `crates/program/src/errands.rs`: most findings come in such batches or larger ones on a
 /// quiet machine. A loaded one writes more of them, so that only the order of magnitude counts.
-const TRANSACTIONS_MAX: u64 = NODES / 4;
+const TRANSACTIONS_MAX: u64 = NODES / 5;
 /// Usages, the list of sizes, and two that are left for what is asked seldom.
 const CALLS_BESIDE_MAX: u64 = 4;
-/// A sync for each transaction; the others make the ledger (11 on the first run), and end the log
-/// of transactions: two processes, front and driver.
-const SYNCS_BESIDE_MAX: u64 = 16;
+/// A sync for each transaction; the others make the ledger (11 on the first run), copy the log of
+/// transactions when it has grown, and end it: two processes, front and driver.
+const SYNCS_BESIDE_MAX: u64 = 20;
 /// `limits.requests_in_flight`, the metadata service, and some that are begun again.
 const CONNECTIONS_MAX: u64 = 64 + 8;
 
