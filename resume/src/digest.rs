@@ -39,8 +39,8 @@ pub(crate) fn digest(
     for news in batch.blocks {
         failed.extend(take_block(session, round, news)?);
     }
-    // A VM that is provisioned shows that its place has room again. Mostly nothing is held, and then
-    // nobody need wait for a transaction of ours.
+    // A VM that is provisioned shows that its place has room again. Mostly nothing is held, and
+    // then nobody need wait for a transaction of ours.
     if !succeeded.is_empty() && !session.ledger.holds_all()?.is_empty() {
         session.ledger.write(|writer| {
             holds::end(writer, &session.config, (&succeeded, Success::Provisioned))

@@ -17,7 +17,8 @@ const POLL_DEFAULT: Duration = Duration::from_secs(10);
 /// Never ask more often than this, whatever Azure says.
 const POLL_MIN: Duration = Duration::from_secs(1);
 /// The longest pause of our own: a creation that fails is to go on elsewhere, and half a minute is
-/// little beside the minutes that another place takes. A node whose VM comes tells slurmctld itself.
+/// little beside the minutes that another place takes. A node whose VM comes tells slurmctld
+/// itself.
 const POLL_MAX: Duration = Duration::from_secs(30);
 
 /// A creation that Azure has accepted.

@@ -147,8 +147,8 @@ fn read_roots(path: &Path) -> Result<RootCertStore, AzureError> {
 }
 
 /// The certificates of a PEM file; what is none in it does not count. The reader of
-/// `rustls_pki_types` goes byte by byte: for a system's 140 roots it takes longer than all else that
-/// a program does before its first request.
+/// `rustls_pki_types` goes byte by byte: for a system's 140 roots it takes longer than all else
+/// that a program does before its first request.
 fn certificates(pem: &str) -> impl Iterator<Item = CertificateDer<'static>> {
     pem.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|section| {
         let (text, _) = section.split_once("-----END CERTIFICATE-----")?;
