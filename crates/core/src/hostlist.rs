@@ -126,21 +126,27 @@ pub fn expand_within(text: &str, names_max: usize) -> Result<Vec<NodeName>, Host
         match (count, total) {
             (Some(count), Some(total)) if total <= names_max => {
                 names.reserve(count);
-                let is_sound = is_sound(&parts);
-                combine(&parts, count, |name| {
-                    let is_good = is_sound && name.len() < DIGITS_OF_U64;
-                    names.push(if is_good {
-                        NodeName::trusted(name)
-                    } else {
-                        node_name(at, name)?
-                    });
-                    Ok(())
-                })?;
+                add(&mut names, at, (&parts, count))?;
             }
             _ => return Err(refused(HostlistErrorKind::TooManyNames(names_max), at, token)),
         }
     }
     Ok(names)
+}
+
+/// Adds the names of a token, which begins at `at`.
+fn add(
+    names: &mut Vec<NodeName>,
+    at: usize,
+    (parts, count): (&[Part<'_>], usize),
+) -> Result<(), HostlistError> {
+    let is_sound = is_sound(parts);
+    combine(parts, count, |name| {
+        // What is shorter than the longest number holds none that is too large.
+        let is_good = is_sound && name.len() < DIGITS_OF_U64;
+        names.push(if is_good { NodeName::trusted(name) } else { node_name(at, name)? });
+        Ok(())
+    })
 }
 
 /// Cuts a list at its separators and checks that brackets come in pairs.

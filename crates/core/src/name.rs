@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ macro_rules! name_type {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -45,7 +46,9 @@ macro_rules! name_type {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                Self::try_from(text.to_owned())
+                let valid: fn(&str) -> bool = $valid;
+                let name = valid(text).then(|| Self(text.into()));
+                name.ok_or_else(|| name_error($what, text, $rule))
             }
         }
 
@@ -53,14 +56,19 @@ macro_rules! name_type {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
-                let valid: fn(&str) -> bool = $valid;
-                if valid(&text) { Ok(Self(text)) } else { Err(name_error($what, &text, $rule)) }
+                text.parse()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.as_str().to_owned()
             }
         }
 
@@ -78,8 +86,8 @@ macro_rules! name_type {
     };
 }
 
-/// A Slurm node's name (`NodeName` of slurm.conf). Any node of the cluster, ours or not. A short one
-/// stands in place: there are ten thousand of them in lists and maps.
+/// A Slurm node's name (`NodeName` of slurm.conf). Any node of the cluster, ours or not. A short
+/// one stands in place: there are ten thousand of them in lists and maps.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(Text);
@@ -263,7 +271,7 @@ impl VmName {
     /// The name of the VM that `attempt` makes for `node`. The caller has checked
     /// [`NodeName::is_vm_capable`] (the config does, for every node of a nodeset).
     pub fn of(node: &NodeName, attempt: AttemptId) -> VmName {
-        VmName(format!("{node}-{attempt}"))
+        VmName(format!("{node}-{attempt}").into())
     }
 
     /// Node and attempt out of a name that [`VmName::of`] made; `None` for any other name.

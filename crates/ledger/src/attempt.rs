@@ -10,6 +10,8 @@ use azslurm_core::block::{BlockName, Incarnation};
 use azslurm_core::config::{Region, Sku, Zone};
 use azslurm_core::{AttemptId, JobId, NodeName, NodesetName, SiteName, Timestamp, VmName};
 
+use rusqlite::Params;
+
 use crate::event::ROWS_PRUNED_MAX;
 use crate::lease::read_lease;
 use crate::reader::{Cells, Query};
@@ -81,7 +83,7 @@ impl Reader {
     /// One attempt, by the name of its VM without case.
     pub fn attempt(&self, vm: &VmName) -> Result<Option<Attempt>, LedgerError> {
         let query = Query { doing: "reading an attempt", table: "attempts", sql: OF_VM };
-        self.row(&query, (vm.as_str(),), read)
+        self.row(&query, (vm.as_str(),), |cells| read(cells, &mut Shared::default()))
     }
 
     /// The attempts of some nodes, by node and attempt: all that are not ended, and of the ended
@@ -90,7 +92,7 @@ impl Reader {
     pub fn attempts_of(&self, nodes: &[NodeName]) -> Result<Vec<Attempt>, LedgerError> {
         let query =
             Query { doing: "reading the attempts of nodes", table: "attempts", sql: OF_NODES };
-        let mut found = self.rows(&query, (names_of(nodes),), read)?;
+        let mut found = self.attempts_by(&query, (names_of(nodes),))?;
         // They come in the order of the names, which SQLite does not know: it would copy all rows
         // for a sort of its own.
         found.sort_by(|one, other| {
@@ -104,7 +106,7 @@ impl Reader {
     pub fn attempts_unfinished(&self) -> Result<Vec<Attempt>, LedgerError> {
         let query =
             Query { doing: "reading unfinished attempts", table: "attempts", sql: UNFINISHED };
-        self.rows(&query, (), read)
+        self.attempts_by(&query, ())
     }
 
     /// The same without those of some nodes. Where these are known already, reading all would be
@@ -114,12 +116,17 @@ impl Reader {
         nodes: &[NodeName],
     ) -> Result<Vec<Attempt>, LedgerError> {
         let known: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
+        // Both are in order: each is gone through once.
+        let mut known = known.into_iter().peekable();
         let doing = "reading unfinished attempts of other nodes";
         let query = Query { doing, table: "attempts", sql: NODES_UNFINISHED };
         let others = self.rows(&query, (), |cells| {
-            cells.word("node", |node| match known.contains(node) {
-                true => Some(None),
-                false => node.parse::<NodeName>().ok().map(Some),
+            cells.word("node", |node| {
+                while known.next_if(|before| *before < node).is_some() {}
+                match known.peek() == Some(&node) {
+                    true => Some(None),
+                    false => node.parse::<NodeName>().ok().map(Some),
+                }
             })
         })?;
         let others: Vec<NodeName> = others.into_iter().flatten().collect();
@@ -135,7 +142,7 @@ impl Reader {
     pub fn attempts_in_motion(&self) -> Result<Vec<Attempt>, LedgerError> {
         let doing = "reading attempts that are not at rest";
         let query = Query { doing, table: "attempts", sql: IN_MOTION };
-        self.rows(&query, (AttemptState::Running.word(),), read)
+        self.attempts_by(&query, (AttemptState::Running.word(),))
     }
 
     /// The attempts that are not ended of the nodes that a run has leased, each with its lease:
@@ -146,7 +153,10 @@ impl Reader {
     ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
         let query =
             Query { doing: "reading the attempts of a holder", table: "attempts", sql: OF_HOLDER };
-        self.rows(&query, (holder.as_str(),), |cells| Ok((read_lease(cells)?, read(cells)?)))
+        let mut shared = Shared::default();
+        self.rows(&query, (holder.as_str(),), |cells| {
+            Ok((read_lease(cells)?, read(cells, &mut shared)?))
+        })
     }
 
     /// The same of one state alone.
@@ -157,8 +167,9 @@ impl Reader {
     ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
         let doing = "reading the attempts of a holder in one state";
         let query = Query { doing, table: "attempts", sql: OF_HOLDER_IN };
+        let mut shared = Shared::default();
         self.rows(&query, (holder.as_str(), state.word()), |cells| {
-            Ok((read_lease(cells)?, read(cells)?))
+            Ok((read_lease(cells)?, read(cells, &mut shared)?))
         })
     }
 
@@ -191,13 +202,13 @@ impl Reader {
     /// The newest attempt of each node that ever had one, by node.
     pub fn attempts_latest(&self) -> Result<Vec<Attempt>, LedgerError> {
         let query = Query { doing: "reading the latest attempts", table: "attempts", sql: LATEST };
-        self.rows(&query, (), read)
+        self.attempts_by(&query, ())
     }
 
     /// Every attempt that is remembered, by node and attempt.
     pub fn attempts_all(&self) -> Result<Vec<Attempt>, LedgerError> {
         let query = Query { doing: "reading all attempts", table: "attempts", sql: ALL };
-        self.rows(&query, (), read)
+        self.attempts_by(&query, ())
     }
 
     /// When the newest attempt of a nodeset and an image was intended on which slurmd has
@@ -216,6 +227,16 @@ impl Reader {
         let found =
             self.row(&query, (nodeset.as_str(), image), |cells| cells.time_or_null("intended_at"))?;
         Ok(found.flatten())
+    }
+
+    /// Whole attempts, by a query of [`select`].
+    fn attempts_by(
+        &self,
+        query: &Query<'_>,
+        params: impl Params,
+    ) -> Result<Vec<Attempt>, LedgerError> {
+        let mut shared = Shared::default();
+        self.rows(query, params, |cells| read(cells, &mut shared))
     }
 
     /// The newest attempt of a node: its number and state.
@@ -302,8 +323,17 @@ impl Writer<'_> {
     }
 }
 
-fn read(cells: &mut Cells<'_>) -> Result<Attempt, LedgerError> {
-    let is = read_new(cells)?;
+/// Words of the attempt before, which most attempts share: they are made once.
+#[derive(Default)]
+struct Shared {
+    nodeset: Option<NodesetName>,
+    site: Option<SiteName>,
+    region: Option<Region>,
+    sku: Option<Sku>,
+}
+
+fn read(cells: &mut Cells<'_>, shared: &mut Shared) -> Result<Attempt, LedgerError> {
+    let is = read_new(cells, shared)?;
     let state = cells.word("state", AttemptState::from_word)?;
     let attempt = Attempt {
         is,
@@ -347,21 +377,21 @@ pub(crate) fn first_job(text: &str) -> Option<Option<JobId>> {
     Some(jobs(text)?.first().copied())
 }
 
-fn read_new(cells: &mut Cells<'_>) -> Result<NewAttempt, LedgerError> {
+fn read_new(cells: &mut Cells<'_>, shared: &mut Shared) -> Result<NewAttempt, LedgerError> {
     Ok(NewAttempt {
         vm: cells.name("vm")?,
         node: cells.name("node")?,
         attempt: cells.number("attempt", AttemptId::from_number)?,
-        nodeset: cells.name("nodeset")?,
+        nodeset: cells.shared("nodeset", &mut shared.nodeset, |text| text.parse().ok())?,
         place: AttemptPlace {
-            site: cells.name::<SiteName>("site")?,
+            site: cells.shared("site", &mut shared.site, |text| text.parse().ok())?,
             subscription: cells.text("subscription")?,
             resource_group: cells.text("resource_group")?,
-            region: cells.word("region", Region::new)?,
+            region: cells.shared("region", &mut shared.region, Region::new)?,
             zone: cells.word_or_null("zone", Zone::new)?,
             block: read_block(cells)?,
         },
-        sku: cells.word("sku", Sku::new)?,
+        sku: cells.shared("sku", &mut shared.sku, Sku::new)?,
         is_spot: cells.is("is_spot")?,
         image: cells.text("image")?,
         body_hash: cells.text("body_hash")?,

@@ -82,7 +82,7 @@ impl Reader {
         &self,
         query: &Query<'_>,
         params: impl Params,
-        read: impl Fn(&mut Cells<'_>) -> Result<T, LedgerError>,
+        mut read: impl FnMut(&mut Cells<'_>) -> Result<T, LedgerError>,
     ) -> Result<Vec<T>, LedgerError> {
         let failed = self.while_(query.doing);
         let mut statement = self.connection.prepare_cached(query.sql).map_err(&failed)?;
@@ -258,6 +258,21 @@ impl Cells<'_> {
         self.cell(column, |value| match value.as_str_or_null().ok()? {
             None => Some(None),
             Some(text) => read(text).map(Some),
+        })
+    }
+
+    /// As [`Cells::word`], of a text that is mostly the one of the row before.
+    pub fn shared<T: Clone + AsRef<str>>(
+        &mut self,
+        column: &'static str,
+        before: &mut Option<T>,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, LedgerError> {
+        self.word(column, |text| {
+            if before.as_ref().is_none_or(|before| before.as_ref() != text) {
+                *before = Some(read(text)?);
+            }
+            before.clone()
         })
     }
 

@@ -98,6 +98,8 @@ fn is_ours(text: &str, state: &NodeState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const SINCE: Timestamp = Timestamp::from_millis(1_000_000_000_000);
@@ -109,7 +111,7 @@ mod tests {
             reason: Some(text.to_owned()),
             comment: None,
             reason_at: Some(SINCE),
-            partitions: Vec::new(),
+            partitions: Arc::default(),
             cpus: None,
             real_memory_mb: None,
             weight: None,

@@ -1,5 +1,7 @@
 //! A node as slurmctld describes it (`scontrol -a show nodes -o`).
 
+use std::sync::Arc;
+
 use azslurm_core::node::NodeState;
 use azslurm_core::{NodeName, Timestamp};
 
@@ -18,8 +20,8 @@ pub struct Node {
     pub comment: Option<String>,
     /// When the reason was set.
     pub reason_at: Option<Timestamp>,
-    /// `Partitions`.
-    pub partitions: Vec<String>,
+    /// `Partitions`; nodes that are in the same ones share the list.
+    pub partitions: Arc<[String]>,
     /// `CPUTot`.
     pub cpus: Option<u64>,
     /// `RealMemory`, in MB.
@@ -87,9 +89,9 @@ pub(crate) fn read(output: &str) -> NodeListing {
     };
     listing.odd.extend(before.into_iter().filter(is_odd).map(str::to_owned));
     listing.nodes.reserve(records.len());
-    let mut parser = Parser::new(&GRAMMAR);
+    let mut reader = Reader::new();
     for record in &records {
-        match read_one(&mut parser, record) {
+        match reader.read(record) {
             Some(node) => listing.nodes.push(node),
             None => listing.odd.push(record.to_string()),
         }
@@ -97,24 +99,41 @@ pub(crate) fn read(output: &str) -> NodeListing {
     listing
 }
 
-/// A node needs a name and a state to be of use; all else may be missing.
-fn read_one<'a>(parser: &mut Parser<'a>, line: &'a str) -> Option<Node> {
-    let record = parser.parse(line);
-    let Ok(state) = record.get("State")?.parse::<NodeState>();
-    let (reason, stamp) = split_stamp(record.get("Reason").unwrap_or(""));
-    let number = |key: &str| record.get(key)?.parse().ok();
-    let partitions = record.get("Partitions").unwrap_or("").split(',');
-    Some(Node {
-        name: record.get("NodeName")?.parse().ok()?,
-        state,
-        reason: (!reason.is_empty()).then(|| reason.to_owned()),
-        comment: record.get("Comment").map(str::to_owned),
-        reason_at: stamp.and_then(|(_, at)| timestamp(at)),
-        partitions: partitions.filter(|word| !word.is_empty()).map(str::to_owned).collect(),
-        cpus: number("CPUTot"),
-        real_memory_mb: number("RealMemory"),
-        weight: number("Weight"),
-    })
+/// Reads the nodes of one output.
+struct Reader<'a> {
+    parser: Parser<'a>,
+    /// The partitions of the node before.
+    partitions: (&'a str, Arc<[String]>),
+}
+
+impl<'a> Reader<'a> {
+    fn new() -> Reader<'a> {
+        Reader { parser: Parser::new(&GRAMMAR), partitions: ("", Arc::default()) }
+    }
+
+    /// A node needs a name and a state to be of use; all else may be missing.
+    fn read(&mut self, line: &'a str) -> Option<Node> {
+        let record = self.parser.parse(line);
+        let Ok(state) = record.get("State")?.parse::<NodeState>();
+        let (reason, stamp) = split_stamp(record.get("Reason").unwrap_or(""));
+        let number = |key: &str| record.get(key)?.parse().ok();
+        let partitions = record.get("Partitions").unwrap_or("");
+        if partitions != self.partitions.0 {
+            let words = partitions.split(',').filter(|word| !word.is_empty());
+            self.partitions = (partitions, words.map(str::to_owned).collect());
+        }
+        Some(Node {
+            name: record.get("NodeName")?.parse().ok()?,
+            state,
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
+            comment: record.get("Comment").map(str::to_owned),
+            reason_at: stamp.and_then(|(_, at)| timestamp(at)),
+            partitions: Arc::clone(&self.partitions.1),
+            cpus: number("CPUTot"),
+            real_memory_mb: number("RealMemory"),
+            weight: number("Weight"),
+        })
+    }
 }
 
 /// A reason, and the `user@time` that scontrol prints behind it in brackets.
@@ -146,8 +165,7 @@ mod tests {
     ];
 
     fn one(line: &str) -> Node {
-        let read = read_one(&mut Parser::new(&GRAMMAR), line);
-        read.unwrap_or_else(|| panic!("unreadable: {line}"))
+        Reader::new().read(line).unwrap_or_else(|| panic!("unreadable: {line}"))
     }
 
     #[test]
@@ -161,7 +179,7 @@ mod tests {
             assert_eq!(up.name.as_str(), "n1");
             assert_eq!(up.state.to_string(), "MIXED+CLOUD");
             assert_eq!(up.reason, None);
-            assert_eq!(up.partitions, ["debug"]);
+            assert_eq!(*up.partitions, ["debug"]);
             assert!(up.cpus.is_some() && up.real_memory_mb.is_some() && up.weight.is_some());
             let booting = &nodes[1];
             assert!(booting.state.has(&NodeFlag::PoweringUp));
@@ -203,7 +221,7 @@ mod tests {
         assert!(listing.odd.is_empty(), "{:?}", listing.odd);
         let [login, n2, n3] = listing.nodes.as_slice() else { panic!("{listing:?}") };
         assert_eq!(login.state.to_string(), "IDLE");
-        assert_eq!(login.partitions, ["extra", "debug"]);
+        assert_eq!(*login.partitions, ["extra", "debug"]);
         assert_eq!(login.reason.as_deref(), Some("see http://x/?id=1"));
         assert!(login.reason_at.is_some());
         assert_eq!(n2.reason.as_deref(), Some("a=b c=d"));
@@ -231,7 +249,7 @@ mod tests {
         let node =
             one("NodeName=n1 Shiny=yes State=IDLE+CLOUD+HIBERNATED NewKey=a b c Partitions=p");
         assert_eq!(node.state.unknown_words(), ["HIBERNATED"]);
-        assert_eq!(node.partitions, ["p"]);
+        assert_eq!(*node.partitions, ["p"]);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 
+/// Nobody wants more of a record.
+const WANTED_MAX: usize = 8;
+
 /// How one kind of record is written.
 pub(crate) struct Grammar {
     /// Keys whose value is free text (a person's words, a command line): it may look like further
@@ -13,7 +16,7 @@ pub(crate) struct Grammar {
     pub(crate) free: &'static [&'static str],
     /// The keys that may follow a free text. Inside one, no other word begins a field.
     pub(crate) known: &'static [&'static str],
-    /// The keys whose values somebody wants.
+    /// The keys whose values somebody wants, at most [`WANTED_MAX`].
     pub(crate) wanted: &'static [&'static str],
 }
 
@@ -40,7 +43,7 @@ struct Key<'a> {
 pub(crate) struct Record<'a> {
     wanted: &'static [&'static str],
     /// In the order of `wanted`; empty where it is missing.
-    values: Vec<&'a str>,
+    values: [&'a str; WANTED_MAX],
 }
 
 impl<'a> Parser<'a> {
@@ -53,7 +56,7 @@ impl<'a> Parser<'a> {
     /// A key counts once. So a reason `disk full State=IDLE` stays a reason, whatever it says.
     pub(crate) fn parse(&mut self, line: &'a str) -> Record<'a> {
         let wanted = self.grammar.wanted;
-        let mut record = Record { wanted, values: vec![""; wanted.len()] };
+        let mut record = Record { wanted, values: [""; WANTED_MAX] };
         let (mut count, mut is_as_before, mut is_free) = (0, true, false);
         // What the last key is wanted for, and where its value begins.
         let (mut wanted_at, mut value_at) = (None, 0);

@@ -51,7 +51,7 @@ fn the_installed_slurmctld_is_understood() {
         let nodes = slurm.nodes().await.unwrap();
         assert_eq!(nodes.len(), 4);
         assert!(nodes.iter().all(|node| node.state.to_string() == "IDLE+CLOUD+POWERED_DOWN"));
-        assert_eq!(nodes[3].partitions, ["hpc"]);
+        assert_eq!(*nodes[3].partitions, ["hpc"]);
         let some = slurm.nodes_named(&names("hpc-[002,004,009]")).await.unwrap();
         let some: Vec<&str> = some.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(some, ["hpc-002", "hpc-004"], "hpc-009 does not exist");

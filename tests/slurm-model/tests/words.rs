@@ -68,7 +68,7 @@ fn azslurm_reads_the_nodes_that_the_model_writes() {
         assert_eq!(nodes[1].reason.as_deref(), Some("azslurm: quota: none left"));
         assert_eq!(nodes[1].reason_at.map(|at| at.as_millis()), Some(START + 5_000));
         assert_eq!(nodes[2].comment.as_deref(), Some("key 0x8001"));
-        assert_eq!(nodes[0].partitions, ["debug"]);
+        assert_eq!(*nodes[0].partitions, ["debug"]);
     }
 }
 

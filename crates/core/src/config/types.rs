@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lines::{NodeLine, Partition, Power, Topology};
@@ -328,7 +329,13 @@ macro_rules! word_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
 
         impl $name {
             /// Wraps a word that the config or the ledger has checked: letters, digits, `_` and `-`
@@ -337,7 +344,7 @@ macro_rules! word_type {
                 let good = !text.is_empty()
                     && text.len() <= 64
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-                good.then(|| Self(text.to_owned()))
+                good.then(|| Self(text.into()))
             }
 
             /// As text.
