@@ -21,6 +21,9 @@ const SYNCS_BESIDE_MAX: u64 = 20;
 /// `limits.requests_in_flight`, the metadata service, and some that are begun again.
 const CONNECTIONS_MAX: u64 = 64 + 8;
 
+/// A quiet pass without VMs: a page of them, and who we are.
+const PAGES_AND_A_TOKEN: u64 = 2;
+
 /// What `strace -f` has seen.
 #[derive(Debug, Default)]
 struct Seen {
@@ -107,4 +110,27 @@ fn two_hundred_nodes_cost_a_call_each_and_few_transactions_syncs_and_connections
     let calls = bench.emulator.calls().unwrap();
     assert!(calls.total <= NODES + CALLS_BESIDE_MAX, "{calls:?}");
     check(&bench, suspended);
+}
+
+/// What a pass asks must not depend on how many nodes there are: slurmctld's nodes and settings at
+/// once, and Azure's VMs a thousand at a time.
+#[test]
+fn a_quiet_pass_asks_slurmctld_twice_and_azure_for_one_page() {
+    let bench = Bench::start();
+    let nodes: String = (1..=1000)
+        .map(|number| format!("NodeName=n{number} State=IDLE+CLOUD+POWERED_DOWN Reason=\n"))
+        .collect();
+    bench.scontrol(&nodes);
+    let pass = ["pass", "--wait", "0"];
+    // The first one learns what is learned once an hour.
+    said(&bench.run("azslurm-sync", &pass), 0);
+    let log = bench.dir.path().join("bin/log");
+    fs::remove_file(&log).unwrap();
+    bench.emulator.reset_calls().unwrap();
+    said(&bench.run("azslurm-sync", &pass), 0);
+    let asked = fs::read_to_string(&log).unwrap();
+    assert_eq!(asked.lines().count(), 2, "{asked}");
+    let calls = bench.emulator.calls().unwrap();
+    assert!(calls.total <= PAGES_AND_A_TOKEN, "{calls:?}");
+    assert_eq!(bench.calls("POST", "/resources"), 1, "{calls:?}");
 }
