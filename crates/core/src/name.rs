@@ -1,14 +1,13 @@
 //! Identifiers, each with its own type. They are parsed once, at the edge, and trusted afterwards:
 //! nothing that is held in one of these types can break out of a URL, a query, a file name or an
-//! argument.
+//! argument. A short one stands in place, and a long one is shared when it is cloned: there are ten
+//! thousand of them in lists and maps.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::Timestamp;
 
@@ -33,7 +32,7 @@ macro_rules! name_type {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The name as text.
@@ -86,123 +85,22 @@ macro_rules! name_type {
     };
 }
 
-/// A Slurm node's name (`NodeName` of slurm.conf). Any node of the cluster, ours or not. A short
-/// one stands in place: there are ten thousand of them in lists and maps.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NodeName(Text);
-
-const NODE_NAME_RULE: &str =
-    "letters, digits, '-', '_' and '.', at most 253, beginning with a letter or digit";
-
-impl NodeName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(self.0.bytes()).expect("only ASCII gets into a name")
-    }
-
-    /// A text of which it is known that it is a name.
-    pub(crate) fn trusted(text: &str) -> NodeName {
-        debug_assert!(is_node_name(text), "{text:?}");
-        NodeName(Text::new(text))
-    }
-}
+name_type!(
+    /// A Slurm node's name (`NodeName` of slurm.conf). Any node of the cluster, ours or not.
+    NodeName, "node name",
+    "letters, digits, '-', '_' and '.', at most 253, beginning with a letter or digit",
+    is_node_name
+);
 
 fn is_node_name(text: &str) -> bool {
     is_word(text, 253, b"-_.")
 }
 
-impl FromStr for NodeName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        if is_node_name(text) {
-            Ok(NodeName(Text::new(text)))
-        } else {
-            Err(name_error("node name", text, NODE_NAME_RULE))
-        }
-    }
-}
-
-impl TryFrom<String> for NodeName {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<NodeName> for String {
-    fn from(name: NodeName) -> String {
-        name.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for NodeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for NodeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// So many bytes fit into what a `String` itself takes.
-const SHORT_MAX: usize = 22;
-
-/// The characters of a name. It compares as its text does.
-#[derive(Clone)]
-enum Text {
-    Short { length: u8, bytes: [u8; SHORT_MAX] },
-    Long(Box<[u8]>),
-}
-
-impl Text {
-    fn new(text: &str) -> Text {
-        match u8::try_from(text.len()) {
-            Ok(length) if text.len() <= SHORT_MAX => {
-                let mut bytes = [0; SHORT_MAX];
-                bytes[..text.len()].copy_from_slice(text.as_bytes());
-                Text::Short { length, bytes }
-            }
-            Ok(_) | Err(_) => Text::Long(text.as_bytes().into()),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Text::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Text::Long(bytes) => bytes,
-        }
-    }
-}
-
-impl PartialEq for Text {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Text {}
-
-impl PartialOrd for Text {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Text {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bytes().cmp(other.bytes())
-    }
-}
-
-impl Hash for Text {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.bytes().hash(state);
+impl NodeName {
+    /// A text of which it is known that it is a name.
+    pub(crate) fn trusted(text: &str) -> NodeName {
+        debug_assert!(is_node_name(text), "{text:?}");
+        NodeName(text.into())
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 use super::lines::{NodeLine, Partition, Power, Topology};
 use super::node_init::{Mount, NodeInit};
@@ -329,7 +330,7 @@ macro_rules! word_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
