@@ -194,7 +194,9 @@ impl<'de: 'a, 'a> DeserializeSeed<'de> for Filling<'_, 'a> {
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         let GraphRow { texts, zones, tags } = &mut *self.0;
-        (texts.clear(), zones.clear(), tags.clear());
+        texts.clear();
+        zones.clear();
+        tags.clear();
         json.deserialize_any(self)
     }
 }

@@ -48,10 +48,10 @@ impl Seen {
         let Ok(seen) = observe(&session).await else { return };
         let held = seen.held(&session);
         for node in seen.nodes(&session) {
-            let (slurm, lease) = (seen.slurm_view(&node), seen.lease_view(&node));
-            let cell = (slurm, lease, seen.standing(&node), held.contains(&node));
+            let (slurm, lease) = (seen.slurm_view(node), seen.lease_view(node));
+            let cell = (slurm, lease, seen.standing(node), held.contains(&node));
             self.nodes.borrow_mut().insert(cell);
-            for attempt in seen.attempts_of(&node) {
+            for attempt in seen.attempts_of(node) {
                 self.attempts.borrow_mut().insert((slurm, lease, attempt.state));
             }
         }
