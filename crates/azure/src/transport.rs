@@ -149,12 +149,21 @@ fn read_roots(path: &Path) -> Result<RootCertStore, AzureError> {
 /// The certificates of a PEM file; what is none in it does not count. The reader of
 /// `rustls_pki_types` goes byte by byte: for a system's 140 roots it takes longer than all else
 /// that a program does before its first request.
-fn certificates(pem: &str) -> impl Iterator<Item = CertificateDer<'static>> {
-    pem.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|section| {
-        let (text, _) = section.split_once("-----END CERTIFICATE-----")?;
-        let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        STANDARD.decode(text).ok().map(CertificateDer::from)
-    })
+fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+    let mut found = Vec::new();
+    let mut begun: Option<String> = None;
+    for line in pem.lines().map(str::trim_ascii) {
+        match (line, &mut begun) {
+            ("-----BEGIN CERTIFICATE-----", _) => begun = Some(String::new()),
+            ("-----END CERTIFICATE-----", _) => {
+                let read = begun.take().and_then(|text| STANDARD.decode(text).ok());
+                found.extend(read.map(CertificateDer::from));
+            }
+            (line, Some(text)) => text.push_str(line),
+            (_, None) => {}
+        }
+    }
+    found
 }
 
 /// Leads `azure_identity`'s requests for IMDS to the endpoint of the config, and nowhere else: with
@@ -236,12 +245,12 @@ mod tests {
         let bundle = format!("# one\n{one}\n{broken}{key}{}{cut}", other.replace('\n', "\r\n"));
         let wanted: Vec<_> =
             CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok).collect();
-        assert_eq!(certificates(&bundle).collect::<Vec<_>>(), wanted);
+        assert_eq!(certificates(&bundle), wanted);
         assert_eq!(wanted.len(), 2);
         let system = BUNDLES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
         let wanted: Vec<_> =
             CertificateDer::pem_slice_iter(&system).filter_map(Result::ok).collect();
-        assert_eq!(certificates(&String::from_utf8_lossy(&system)).collect::<Vec<_>>(), wanted);
+        assert_eq!(certificates(&String::from_utf8_lossy(&system)), wanted);
     }
 
     #[test]
