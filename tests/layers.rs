@@ -69,7 +69,8 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
 const FOR_TESTS: [&str; 2] = ["azslurm-arm-emulator", "azslurm-test-cluster"];
 
 /// Outside crates of core: nothing that does I/O, reads a clock or draws a number.
-const OUTSIDE_CORE: [&str; 6] = ["jiff", "serde", "serde_json", "strsim", "thiserror", "toml"];
+const OUTSIDE_CORE: [&str; 7] =
+    ["jiff", "serde", "serde_json", "smol_str", "strsim", "thiserror", "toml"];
 const OUTSIDE_CORE_TESTS: [&str; 1] = ["proptest"];
 
 /// Outside crates that are named in one place, and by the tests listed beside it.
