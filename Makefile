@@ -47,11 +47,11 @@ ONLY ?=
 # The steps of `make test`, in order. The gates that need no build come first.
 TEST_STEPS := deps fmt clippy build-tests static-debug test-all deny-if-here
 
-# `make prove`: so many schedules (170 or more a second on two cores that do nothing else), on how many threads; for
-# each mutation so many.
+# `make prove`: so many schedules (170 or more a second on two cores that do nothing else), on how many threads (one
+# more than cores: between two schedules a thread waits for a new one); for each mutation so many.
 SCHEDULES ?= 100000
 MUTANT_SCHEDULES ?= 2500
-THREADS ?= 2
+THREADS ?= 3
 # Of `make prove` the first seed, else 1; of `make chaos` the seed, else one of its own: it does not repeat a
 # finding there, but often another run does.
 SEED ?=

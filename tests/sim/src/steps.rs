@@ -266,6 +266,7 @@ impl Stage<'_> {
         let ledger = &self.machine.place.ledger;
         let to = ledger.with_file_name("snapshot.db");
         let _absent = std::fs::remove_file(&to);
+        self.snapshot = None;
         // Where there is none, none is made.
         let with = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let Ok(connection) = rusqlite::Connection::open_with_flags(ledger, with) else { return };
