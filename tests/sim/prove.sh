@@ -33,7 +33,7 @@ if [ "$schedules" -gt 0 ]; then
 		tee "$target/mutants/prove.txt" || failed=1
 	# Each cell of the matrices laid by hand; and long schedules whose passes follow each other
 	# closely, to see which cells chance meets.
-	"$programs/azslurm-prove" --scenes --long --schedules $((schedules / 300)) --seed "$seed" \
+	"$programs/azslurm-prove" --scenes --long --schedules $((schedules / 500)) --seed "$seed" \
 		--threads "$threads" --cells "$target/mutants/cells.txt" |
 		tee -a "$target/mutants/prove.txt" || failed=1
 	sum=$(grep -E ' violations$|^matrix of | scenes ' "$target/mutants/prove.txt" | sed 's/^/prove: /')$'\n'
