@@ -46,6 +46,9 @@ const JUST: i64 = LAID - 10 * SECOND;
 const LAST: i64 = LAID - SECOND / 2;
 /// Lease, hold, silence and cleaning up last for so long.
 const LASTS: i64 = MINUTE;
+/// The node, and a neighbour that only takes slurmctld's rate.
+const NODE: &str = "n1";
+const OTHER: &str = "n2";
 /// Places of [`crate::script::PROGRAMS`].
 const RESUME: usize = 0;
 const SUSPEND: usize = 2;
@@ -137,23 +140,7 @@ impl Scene {
     }
 
     fn node(&self) -> &'static str {
-        match self.slurm {
-            SlurmView::Absent => STRANGER,
-            SlurmView::Unknown
-            | SlurmView::Off
-            | SlurmView::Booting
-            | SlurmView::AboutToBoot
-            | SlurmView::BootingRefused
-            | SlurmView::BootingByPerson
-            | SlurmView::Up
-            | SlurmView::PoweringDown
-            | SlurmView::PoweringDownByPerson
-            | SlurmView::OffFailed
-            | SlurmView::OffCompleting
-            | SlurmView::OffByPerson
-            | SlurmView::Down
-            | SlurmView::Dead => "n1",
-        }
+        if self.slurm == SlurmView::Absent { STRANGER } else { NODE }
     }
 
     /// The script that leads there and away again.
@@ -234,7 +221,7 @@ impl Stage<'_> {
         match act {
             Act::Job(run_ms) => self.job_for(node, run_ms),
             Act::Says(verb) => self.says(node, verb),
-            Act::SaysOfOther(verb) => self.says("n2", verb),
+            Act::SaysOfOther(verb) => self.says(OTHER, verb),
             Act::Refused => self.set_down(node, &reason("capacity", "no room", None)),
             Act::Completes => {
                 let mut world = of(&self.machine.world);
