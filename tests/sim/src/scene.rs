@@ -222,7 +222,9 @@ impl Stage<'_> {
             Act::Job(run_ms) => self.job_for(node, run_ms),
             Act::Says(verb) => self.says(node, verb),
             Act::SaysOfOther(verb) => self.says(OTHER, verb),
-            Act::Refused => self.set_down(node, &reason("capacity", "no room", None)),
+            Act::Refused => {
+                self.says_because(node, "down", &reason("capacity", "no room", None));
+            }
             Act::Completes => {
                 let mut world = of(&self.machine.world);
                 let now = world.now();
@@ -245,13 +247,6 @@ impl Stage<'_> {
         let partition = Some(NODESETS[0].name.to_owned());
         let required = vec![node.to_owned()];
         world.slurm.submit(JobSpec { partition, required, run_ms, ..JobSpec::default() }, now);
-    }
-
-    fn set_down(&self, node: &str, reason: &str) {
-        let words = ["update", &format!("nodename={node}"), "state=down"];
-        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        words.push(format!("reason={reason}"));
-        of(&self.machine.world).tells_slurm(0, "scontrol", &words);
     }
 
     fn lay(&mut self, scene: &Scene) {

@@ -145,7 +145,7 @@ pub struct Taste {
     /// Half of the disturbances are of these kinds, such as `Evict,LoseLedger` (see script.rs)
     #[arg(long, value_delimiter = ',')]
     pub focus: Vec<String>,
-    /// Only long scripts, which one of 32 is otherwise
+    /// Only long scripts, which one of 128 is otherwise
     #[arg(long = "long")]
     pub is_long: bool,
 }

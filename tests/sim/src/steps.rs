@@ -311,7 +311,13 @@ impl Stage<'_> {
         picked(from, pick / 4).cloned().expect("a cluster has nodes")
     }
 
+    /// An administrator says it.
     pub(crate) fn says(&self, node: &str, verb: &str) {
+        self.says_because(node, verb, ADMIN);
+    }
+
+    /// Somebody says it. The reason counts where Slurm wants one.
+    pub(crate) fn says_because(&self, node: &str, verb: &str, reason: &str) {
         let mut world = of(&self.machine.world);
         if verb != "resume" {
             world.laws.excuse(node);
@@ -319,7 +325,7 @@ impl Stage<'_> {
         let mut words =
             vec!["update".to_owned(), format!("nodename={node}"), format!("state={verb}")];
         if matches!(verb, "down" | "drain") {
-            words.push(format!("reason={ADMIN}"));
+            words.push(format!("reason={reason}"));
         }
         let output = world.tells_slurm(0, "scontrol", &words);
         world.tell(|| format!("  admin: {} -> {}", words.join(" "), output.status));

@@ -107,14 +107,9 @@ def start(name):
     heard = listen(name, env) if kind.startswith("notify") else None
     with open(f"{RUN}/{name}.log", "ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, **how)
-    pid = process.pid
-    is_good = True
-    if heard:
-        is_good = is_ready(heard, process)
-    if kind == "forking":
-        is_good = process.wait() == 0
-    if not is_good:
+    if heard and not is_ready(heard, process) or kind == "forking" and process.wait() != 0:
         sys.exit(f"Job for {name}.service failed because the control process exited with error code.")
+    pid = process.pid
     if kind == "forking":
         pid = open(unit["PIDFile"][-1], encoding="utf-8").read()
     with open(f"{RUN}/{name}.pid", "w", encoding="utf-8") as file:
