@@ -10,6 +10,9 @@ use crate::bed::{Bed, NODESETS};
 use crate::chance::Chance;
 use crate::diary::{Diary, Seconds, now};
 
+/// `%r` of a job that a slurmd did not launch.
+const HELD_BY_SLURM: &str = "launch failed requeued held";
+
 /// More than that wait or run at no time: the quiet time must come to its end.
 const WAITING_MAX: usize = 24;
 
@@ -65,11 +68,12 @@ impl Jobs {
     pub fn tick(&mut self, bed: &Bed, diary: &mut Diary) {
         for job in &mut self.all {
             let is_due = job.cancel_at.is_some_and(|at| at <= Instant::now());
-            if let (true, Some(id)) = (is_due, job.id) {
+            if is_due && job.id.is_some() {
                 job.cancel_at = None;
                 job.is_cancelled = true;
-                diary.say(&format!("cancel {} {id}", job.name));
-                if let Err(error) = bed.cluster.scancel(id) {
+                diary.say(&format!("cancel {}", job.name));
+                // By its name: a slurmctld that was killed gives a number twice.
+                if let Err(error) = bed.cluster.client("scancel", &["--name", &job.name]) {
                     diary.miss(&format!("scancel: {error:#}"));
                 }
             }
@@ -133,6 +137,25 @@ pub fn states(bed: &Bed) -> Result<Vec<(JobId, String, String)>> {
         Some((id, words.next()?.to_owned(), words.next()?.to_owned()))
     };
     Ok(text.lines().filter_map(line).collect())
+}
+
+/// Releases jobs that slurmctld has put on hold itself, as an administrator does. It was killed
+/// after it had started such a job and before it had saved that; so it starts the job once more
+/// while the first one runs, slurmd refuses ("already running, do not launch second copy"), and it
+/// drains the node and holds the job. Where it was never killed nothing explains such a hold.
+pub fn release_held(bed: &Bed, diary: &mut Diary) -> Result<()> {
+    if diary.controller_killed.is_empty() {
+        return Ok(());
+    }
+    let text = bed.cluster.client("squeue", &["-h", "-a", "-t", "PENDING", "-o", "%A %r"])?;
+    let text = text.replace('_', " ");
+    let held = text.lines().filter_map(|line| line.trim().strip_suffix(HELD_BY_SLURM));
+    for id in held.map(str::trim) {
+        bed.cluster.client("scontrol", &["release", id])?;
+        diary.say(&format!("release {id}: slurmctld held it"));
+        *diary.troubles.entry("job held by slurmctld and released").or_default() += 1;
+    }
+    Ok(())
 }
 
 /// Whether a job in this state is over.

@@ -59,6 +59,7 @@ pub fn wait(bed: &Bed, diary: &mut Diary) -> Result<Rest> {
             puts_settle(bed)?;
             things_grow_old(bed)?;
         }
+        jobs::release_held(bed, diary)?;
         let report = pass(bed)?;
         unrest = why_not_at_rest(bed, &report)?;
         diary.say(&format!("pass {passes}: {unrest:?} {report}"));

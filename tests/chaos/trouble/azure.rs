@@ -25,6 +25,13 @@ const PATHS: [&str; 6] = [
 const REGIONS: [&str; 2] = ["westeurope", "northeurope"];
 const SIZES: [&str; 2] = ["Standard_D4s_v5", "Standard_HB120rs_v3"];
 
+/// Whatever serves Azure ends: connections are cut and refused until the gate is opened, and tokens
+/// that were given before are refused from now on.
+pub fn restart(bed: &Bed) -> Result<()> {
+    bed.cluster.gate().shut();
+    bed.cluster.emulator().post("/identity/revoke", &Value::Null).map(drop)
+}
+
 /// The emulator stands still for a moment. Nobody can ask it meanwhile, the run neither: so it
 /// waits here.
 pub fn hang(bed: &Bed, chance: &mut Chance) -> Result<()> {

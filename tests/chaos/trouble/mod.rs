@@ -18,6 +18,9 @@ use crate::diary::Diary;
 pub enum Trouble {
     /// Connections to Resource Manager are cut and refused.
     AzureUnreachable,
+    /// The same, and what served it begins anew: resources are there, tokens of before are not
+    /// known any more.
+    AzureRestarts,
     /// Whatever serves Azure hangs; connections stand.
     AzureHangs,
     /// Calls fail, answers are lost or late.
@@ -63,8 +66,9 @@ enum Group {
 }
 
 /// Each with its group, how many seconds it lasts, and its weight among all.
-const ALL: [(Trouble, Group, (u64, u64), u64); 16] = [
+const ALL: [(Trouble, Group, (u64, u64), u64); 17] = [
     (Trouble::AzureUnreachable, Group::Reach, (2, 15), 3),
+    (Trouble::AzureRestarts, Group::Reach, (1, 6), 2),
     (Trouble::AzureHangs, Group::Reach, (2, 8), 2),
     (Trouble::AnswersFail, Group::Answers, (5, 20), 6),
     (Trouble::Throttled, Group::Answers, (5, 15), 3),
@@ -163,6 +167,7 @@ impl Troubles {
                 bed.cluster.gate().shut();
                 Ok(())
             }
+            Trouble::AzureRestarts => azure::restart(bed),
             Trouble::AzureHangs => azure::hang(bed, chance),
             Trouble::AnswersFail => azure::fail(bed, chance),
             Trouble::Throttled => azure::throttle(bed, chance),
@@ -198,7 +203,7 @@ impl Troubles {
 
 fn end(trouble: Trouble, bed: &Bed, diary: &mut Diary) -> Result<()> {
     match trouble {
-        Trouble::AzureUnreachable => bed.cluster.gate().open(),
+        Trouble::AzureUnreachable | Trouble::AzureRestarts => bed.cluster.gate().open(),
         Trouble::AnswersFail | Trouble::Throttled => bed.cluster.emulator().clear_faults(),
         Trouble::NoCapacity => azure::have_room(bed),
         Trouble::GraphLags => bed.cluster.emulator().set_graph_lag(Duration::ZERO),
@@ -227,6 +232,7 @@ pub fn holds_end(bed: &Bed) -> Result<()> {
 fn name(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::AzureUnreachable => "Azure unreachable",
+        Trouble::AzureRestarts => "Azure restarted",
         Trouble::AzureHangs => "Azure hangs",
         Trouble::AnswersFail => "answers fail",
         Trouble::Throttled => "throttled",
