@@ -153,9 +153,9 @@ impl Reader {
     ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
         let query =
             Query { doing: "reading the attempts of a holder", table: "attempts", sql: OF_HOLDER };
-        let mut shared = Shared::default();
+        let (mut shared, mut before) = (Shared::default(), Some(holder.clone()));
         self.rows(&query, (holder.as_str(),), |cells| {
-            Ok((read_lease(cells)?, read(cells, &mut shared)?))
+            Ok((read_lease(cells, &mut before)?, read(cells, &mut shared)?))
         })
     }
 
@@ -167,9 +167,9 @@ impl Reader {
     ) -> Result<Vec<(Lease, Attempt)>, LedgerError> {
         let doing = "reading the attempts of a holder in one state";
         let query = Query { doing, table: "attempts", sql: OF_HOLDER_IN };
-        let mut shared = Shared::default();
+        let (mut shared, mut before) = (Shared::default(), Some(holder.clone()));
         self.rows(&query, (holder.as_str(), state.word()), |cells| {
-            Ok((read_lease(cells)?, read(cells, &mut shared)?))
+            Ok((read_lease(cells, &mut before)?, read(cells, &mut shared)?))
         })
     }
 

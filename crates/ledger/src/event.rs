@@ -86,7 +86,9 @@ impl Reader {
     pub fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, LedgerError> {
         let mut conditions = vec!["1"];
         let mut values: Vec<Value> = Vec::new();
-        if let Some(node) = &filter.node {
+        // An event about a VM is about its node too, and those have an index.
+        let of_vm = filter.vm.as_ref().and_then(VmName::split).map(|(node, _)| node);
+        for node in filter.node.iter().chain(&of_vm) {
             conditions.push("node = ?");
             values.push(node.to_string().into());
         }

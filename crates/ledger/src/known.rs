@@ -91,35 +91,69 @@ fn read(cells: &mut Cells<'_>) -> Result<Known, LedgerError> {
     Ok(known)
 }
 
+/// Assignments of what may change and stands in no index.
+macro_rules! update {
+    ($more:literal) => {
+        concat!(
+            "UPDATE attempts SET state = ?2, why = ?3, says_code = ?4, says_text = ?5,
+                 says_request_id = ?6, operation = ?7, request_id = ?8, generation = ?9,
+                 accepted_at = ?10, running_at = ?11, delete_intended_at = ?12,
+                 changed_at = ?13",
+            $more,
+            " WHERE vm = ?1"
+        )
+    };
+}
+
+/// Writes all that may change. SQLite writes the entries of every index that names a column of the
+/// statement anew, whether the value is another or not.
+const CHANGE: &str = update!(", ended_at = ?14, registered_at = ?15");
+/// For the three of four changes that leave what stands in an index as it is.
+const CHANGE_BESIDE_INDEXES: &str = update!("");
+/// So many parameters it has.
+const BESIDE_INDEXES: usize = 13;
+
 impl Writer<'_> {
     /// Writes what may change of an attempt that is there.
     pub(crate) fn update_known(&mut self, known: &Known) -> Result<(), LedgerError> {
+        self.update(known, true)
+    }
+
+    /// The same, if the attempt is `old` in this transaction.
+    pub(crate) fn update_known_from(
+        &mut self,
+        old: &Known,
+        known: &Known,
+    ) -> Result<(), LedgerError> {
+        let in_indexes = |it: &Known| (it.ended_at, it.registered_at);
+        self.update(known, in_indexes(old) != in_indexes(known))
+    }
+
+    fn update(&mut self, known: &Known, with_indexes: bool) -> Result<(), LedgerError> {
         let says = known.says.as_ref();
-        let changed = self.change(
-            "changing an attempt",
-            "UPDATE attempts SET state = ?2, why = ?3, says_code = ?4, says_text = ?5,
-                 says_request_id = ?6, operation = ?7, request_id = ?8, generation = ?9,
-                 accepted_at = ?10, running_at = ?11, delete_intended_at = ?12, ended_at = ?13,
-                 changed_at = ?14, registered_at = ?15
-             WHERE vm = ?1",
-            rusqlite::params![
-                known.vm.as_str(),
-                known.state.word(),
-                known.why.map(EndReason::word),
-                says.map(|says| &says.code),
-                says.map(|says| &says.text),
-                says.and_then(|says| says.request_id.as_ref()),
-                known.operation,
-                known.request_id,
-                known.generation,
-                known.accepted_at.map(Timestamp::as_millis),
-                known.running_at.map(Timestamp::as_millis),
-                known.delete_intended_at.map(Timestamp::as_millis),
-                known.ended_at.map(Timestamp::as_millis),
-                known.changed_at.as_millis(),
-                known.registered_at.map(Timestamp::as_millis),
-            ],
-        )?;
+        let cells = rusqlite::params![
+            known.vm.as_str(),
+            known.state.word(),
+            known.why.map(EndReason::word),
+            says.map(|says| &says.code),
+            says.map(|says| &says.text),
+            says.and_then(|says| says.request_id.as_ref()),
+            known.operation,
+            known.request_id,
+            known.generation,
+            known.accepted_at.map(Timestamp::as_millis),
+            known.running_at.map(Timestamp::as_millis),
+            known.delete_intended_at.map(Timestamp::as_millis),
+            known.changed_at.as_millis(),
+            known.ended_at.map(Timestamp::as_millis),
+            known.registered_at.map(Timestamp::as_millis),
+        ];
+        let doing = "changing an attempt";
+        let changed = if with_indexes {
+            self.change(doing, CHANGE, cells)?
+        } else {
+            self.change(doing, CHANGE_BESIDE_INDEXES, &cells[..BESIDE_INDEXES])?
+        };
         if changed != 1 {
             let found = format!("in {changed} rows, and was just read");
             return Err(self.damage(("attempts", known.vm.as_str()), "vm", found));

@@ -9,8 +9,10 @@
 //! A [`Lease`] can only be made here. It is the proof that every change of an attempt asks for;
 //! whether it still holds is looked up in the transaction that writes, never remembered.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use azslurm_core::{AttemptId, NodeName, Timestamp};
 
@@ -22,9 +24,10 @@ const HOLDER_LENGTH_MAX: usize = 64;
 /// So much of it may be the program's name.
 const PROGRAM_LENGTH_MAX: usize = 40;
 
-/// Who holds a lease: one run of one program, `<program>-<time in base 36>-<process>`.
+/// Who holds a lease: one run of one program, `<program>-<time in base 36>-<process>`. Clones are
+/// cheap: a thousand leases are one run's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Holder(String);
+pub struct Holder(Arc<str>);
 
 /// A text that is no holder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +43,7 @@ impl Holder {
     pub fn new(program: &str, now: Timestamp, pid: u32) -> Holder {
         let allowed = |byte| if is_allowed(byte) { char::from(byte) } else { '-' };
         let program: String = program.bytes().take(PROGRAM_LENGTH_MAX).map(allowed).collect();
-        Holder(format!("{program}-{}-{pid}", AttemptId::next(now, None)))
+        Holder(format!("{program}-{}-{pid}", AttemptId::next(now, None)).into())
     }
 
     /// As text: the ledger's word, and how a front hands its holder to its driver.
@@ -62,10 +65,16 @@ impl FromStr for Holder {
             && text.bytes().all(is_allowed)
             && text.starts_with(|first: char| first.is_ascii_alphanumeric());
         if is_good {
-            Ok(Holder(text.to_owned()))
+            Ok(Holder(text.into()))
         } else {
             Err(HolderError(text.chars().take(80).collect()))
         }
+    }
+}
+
+impl AsRef<str> for Holder {
+    fn as_ref(&self) -> &str {
+        self.as_str()
     }
 }
 
@@ -176,8 +185,9 @@ impl Reader {
             sql: "SELECT node, holder, generation, until FROM leases
                   WHERE holder IS NOT NULL ORDER BY node",
         };
+        let mut before = None;
         self.rows(&query, (), |cells| {
-            let Lease { node, holder, generation, until } = read_lease(cells)?;
+            let Lease { node, holder, generation, until } = read_lease(cells, &mut before)?;
             Ok(LeaseRow { node, holder, generation, until })
         })
     }
@@ -190,7 +200,8 @@ impl Reader {
             sql: "SELECT node, holder, generation, until FROM leases
                   WHERE holder = ?1 ORDER BY node",
         };
-        self.rows(&query, (holder.as_str(),), read_lease)
+        let mut before = Some(holder.clone());
+        self.rows(&query, (holder.as_str(),), |cells| read_lease(cells, &mut before))
     }
 
     /// Whether a lease allows its holder to write `now`.
@@ -204,6 +215,27 @@ impl Reader {
         let params =
             (lease.node.as_str(), lease.holder.as_str(), lease.generation, now.as_millis());
         Ok(self.row(&query, params, |_| Ok(()))?.is_some())
+    }
+
+    /// The nodes of those of `leases` that allow their holders to write `now`: one question for
+    /// each holder.
+    pub(crate) fn which_are_held(
+        &self,
+        leases: &[Lease],
+        now: Timestamp,
+    ) -> Result<BTreeSet<NodeName>, LedgerError> {
+        let holders: BTreeSet<&Holder> = leases.iter().map(Lease::holder).collect();
+        let mut known = BTreeMap::new();
+        for holder in holders {
+            let of_holder = self.leases_of_holder(holder)?;
+            known.extend(of_holder.into_iter().map(|lease| (lease.node.clone(), lease)));
+        }
+        let is_held = |lease: &&Lease| {
+            known.get(lease.node()).is_some_and(|it| {
+                (&it.holder, it.generation) == (&lease.holder, lease.generation) && now < it.until
+            })
+        };
+        Ok(leases.iter().filter(is_held).map(|lease| lease.node.clone()).collect())
     }
 
     /// Holder (`None`: released), generation and expiry of a node's row.
@@ -323,11 +355,15 @@ impl Writer<'_> {
     }
 }
 
-/// A row that has a holder. Only for rows of the ledger, which is what makes a [`Lease`] a proof.
-pub(crate) fn read_lease(cells: &mut Cells<'_>) -> Result<Lease, LedgerError> {
+/// A row that has a holder, most likely the one `before`. Only for rows of the ledger, which is what
+/// makes a [`Lease`] a proof.
+pub(crate) fn read_lease(
+    cells: &mut Cells<'_>,
+    before: &mut Option<Holder>,
+) -> Result<Lease, LedgerError> {
     Ok(Lease {
         node: cells.name("node")?,
-        holder: cells.name("holder")?,
+        holder: cells.shared("holder", before, |text| text.parse().ok())?,
         generation: cells.generation("generation")?,
         until: cells.time("until")?,
     })

@@ -41,12 +41,13 @@ const WAL_TRY_PAUSE: Duration = Duration::from_millis(5);
 const STATEMENTS_CACHED: usize = 64;
 
 /// Migration N (from 1) brings schema N-1 to N. Released ones are never edited.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// The schema that this program writes: `user_version` of the file's header.

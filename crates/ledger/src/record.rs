@@ -110,6 +110,7 @@ impl Writer<'_> {
         now: Timestamp,
     ) -> Result<Vec<(Attempt, Option<Recorded>)>, LedgerError> {
         let nodes: Vec<NodeName> = leases.iter().map(|lease| lease.node().clone()).collect();
+        let held = self.which_are_held(leases, now)?;
         let leases: BTreeMap<&NodeName, &Lease> =
             leases.iter().map(|lease| (lease.node(), lease)).collect();
         let mut attempts = self.attempts_of(&nodes)?;
@@ -119,7 +120,7 @@ impl Writer<'_> {
             let lease = leases.get(&attempt.is.node).filter(|_| is_about(&attempt));
             let recorded = match lease {
                 None => None,
-                Some(lease) if !self.is_held(lease, now)? => Some(Recorded::LeaseLost),
+                Some(lease) if !held.contains(lease.node()) => Some(Recorded::LeaseLost),
                 Some(lease) => {
                     Some(self.record_read(lease, &Known::from(&attempt), change, now)?)
                 }
@@ -148,7 +149,7 @@ impl Writer<'_> {
         }
         new.generation = lease.generation();
         new.changed_at = now;
-        self.update_known(&new)?;
+        self.update_known_from(old, &new)?;
         let is_news = new.registered_at != old.registered_at;
         if is_news {
             let text = describe(&new, change);
