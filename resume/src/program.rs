@@ -102,7 +102,7 @@ pub async fn tell_none_comes(
 
 /// The driver. Returns the exit code, which nobody waits for.
 pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
-    driver::stand_alone().map_err(Stop::failed)?;
+    driver::stand_alone(PROGRAM).map_err(Stop::failed)?;
     let mut session = Session::open(PROGRAM, config)?;
     if let Err(stop) = session.connect() {
         let text = stop.text();

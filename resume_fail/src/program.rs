@@ -42,7 +42,7 @@ pub fn front(config: Option<&Path>, nodes: &str) -> Result<u8, Stop> {
 
 /// The driver. Returns the exit code, which nobody waits for.
 pub fn drive(config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
-    driver::stand_alone().map_err(Stop::failed)?;
+    driver::stand_alone(PROGRAM).map_err(Stop::failed)?;
     let mut session = Session::open(PROGRAM, config)?;
     session.connect()?;
     let left = driver::block_on(carry_out(&mut session, holder))??;

@@ -50,7 +50,7 @@ pub fn hand_over(
 
 /// The driver. Returns the exit code, which nobody waits for.
 pub fn drive(program: &str, config: Option<&Path>, holder: &Holder) -> Result<u8, Stop> {
-    driver::stand_alone().map_err(Stop::failed)?;
+    driver::stand_alone(program).map_err(Stop::failed)?;
     let mut session = Session::open(program, config)?;
     session.connect()?;
     let driven = driver::block_on(carry_out(&mut session, holder))??;

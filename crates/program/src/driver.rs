@@ -5,6 +5,7 @@
 //! program ends, and waits while its output is open; so the driver calls setsid(2) and gives up its
 //! output *before* the front ends. It says "ready" on a pipe when that is done (SLURM.md §2.2).
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -60,8 +61,12 @@ pub fn start(
 }
 
 /// First thing in a driver: own session, no output. Standard input stays: it is the holder's lock.
-pub fn stand_alone() -> io::Result<()> {
+pub fn stand_alone(program: &str) -> io::Result<()> {
     nix::unistd::setsid()?;
+    // `top` and `ps` would call it "exe", after the path that it was started by.
+    if let Ok(name) = CString::new(program) {
+        nix::sys::prctl::set_name(&name)?;
+    }
     let mut stdout = io::stdout();
     stdout.write_all(READY)?;
     stdout.flush()?;
