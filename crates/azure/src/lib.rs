@@ -55,6 +55,9 @@ mod transport;
 mod vm;
 mod wire;
 
+// Named for its version alone (Cargo.toml): the `url` crate calls it.
+use idna_adapter as _;
+
 pub use activity::Activity;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
 pub use arm::{Arm, Place};
