@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, SentMark, Started, VmBody};
+use azslurm_azure::{Answer, Arm, AzureError, Place, Refusal, Reply, SentMark, Started, VmDraft};
 use azslurm_core::attempt::{AzureSays, Change, EndReason};
 use azslurm_core::failure::{
     CODE_NO_TOKEN, CODE_RECALLED, CODE_UNAVAILABLE, CODE_UNREACHABLE, Moment, Retry, understand,
@@ -63,7 +63,7 @@ pub struct Order {
     /// Where.
     pub place: Place,
     /// All of it.
-    pub body: VmBody,
+    pub draft: VmDraft,
     /// Nothing is sent after this moment.
     pub settle: Instant,
     /// Whether somebody may have sent this PUT before: then a refusal does not say that nothing
@@ -112,7 +112,7 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
         match sent {
             Sent::Accepted(_) if order.recall.is_called() => return,
             Sent::Accepted(creation) => {
-                // A VM takes minutes, and a thousand bodies are more than a megabyte.
+                // A VM takes minutes.
                 drop(order);
                 return follow(arm, creation, report).await;
             }
@@ -181,7 +181,7 @@ async fn send(
     troubles: &mut Troubles,
     report: &Reporter,
 ) -> Sent {
-    match arm.put_vm(&order.place, order.body.clone(), order.settle, mark).await {
+    match arm.put_vm(&order.place, order.draft.clone(), order.settle, mark).await {
         Ok(Reply { answer: Answer::Done(started), request_id, .. }) => {
             Sent::Accepted(accepted(order, started, (request_id, report)))
         }

@@ -1,10 +1,11 @@
 //! One round of a driver: an errand for everything that stands in the ledger for its nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use azslurm_azure::{Place, VmBody};
-use azslurm_core::attempt::{Attempt, AttemptState};
+use azslurm_azure::{Place, VmBody, VmDraft};
+use azslurm_core::attempt::{Attempt, AttemptState, NewAttempt};
 use azslurm_core::block::{BlockState, Incarnation};
 use azslurm_core::plan::{NodesetTexts, VmWish};
 use azslurm_core::{NodeName, NodesetName, VmName};
@@ -24,6 +25,8 @@ use crate::follow::{Creation, follow};
 /// Azure that works.
 const DELETE_BEHIND_MAX: Duration = Duration::from_secs(5);
 
+type Texts = BTreeMap<NodesetName, NodesetTexts>;
+
 /// Errands under way, and what they are about.
 pub(crate) struct Round {
     /// The tasks.
@@ -36,7 +39,7 @@ pub(crate) struct Round {
     yard: BTreeMap<Incarnation, BTreeSet<VmName>>,
     /// Whether there are any: what is less urgent goes behind them.
     has_waiting: watch::Sender<bool>,
-    texts: BTreeMap<NodesetName, NodesetTexts>,
+    texts: Arc<Texts>,
     until: Instant,
 }
 
@@ -55,7 +58,7 @@ impl Round {
             recalls: BTreeMap::new(),
             yard: BTreeMap::new(),
             has_waiting: watch::Sender::new(false),
-            texts,
+            texts: Arc::new(texts),
             until: orders.until,
         };
         for (lease, attempt) in work {
@@ -164,14 +167,14 @@ impl Round {
         (lease, attempt): (&Lease, &Attempt),
         is_fresh: bool,
     ) {
-        let Some(body) = body_of(session, attempt, &self.texts) else {
+        let Some(draft) = draft_of(session, attempt, &self.texts) else {
             return self.look_for(session, (lease, attempt));
         };
         let Some(arm) = session.clients.of(&attempt.is.place.site).cloned() else { return };
         let recall = Recall::default();
         let order = Order {
             place: Place::from(&attempt.is.place),
-            body,
+            draft,
             settle: Instant::now() + attempt.settles_at.since(now()),
             may_exist: !is_fresh,
             slurm: session.slurm.clone(),
@@ -225,14 +228,15 @@ impl Round {
 
 /// The body of an intent's PUT, as the config has it now; `None` if that is not what was intended:
 /// then it must not be sent.
-fn body_of(
-    session: &Session,
-    attempt: &Attempt,
-    texts: &BTreeMap<NodesetName, NodesetTexts>,
-) -> Option<VmBody> {
-    let is = &attempt.is;
-    let wish =
-        VmWish { node: &is.node, nodeset: &is.nodeset, attempt: is.attempt, place: &is.place };
-    let body = VmBody::from(&wish.spec(&session.config, texts.get(&is.nodeset)?)?);
-    (body.hash() == is.body_hash).then_some(body)
+fn draft_of(session: &Session, attempt: &Attempt, texts: &Arc<Texts>) -> Option<VmDraft> {
+    let (config, texts) = (Arc::clone(&session.config), Arc::clone(texts));
+    let NewAttempt { vm, node, nodeset, attempt: number, place, body_hash, .. } = &attempt.is;
+    let (node, nodeset, number, place) = (node.clone(), nodeset.clone(), *number, place.clone());
+    let write = move || {
+        let wish = VmWish { node: &node, nodeset: &nodeset, attempt: number, place: &place };
+        Some(VmBody::from(&wish.spec(&config, texts.get(&nodeset)?)?))
+    };
+    let is_intended = write()?.hash() == *body_hash;
+    let again = move || write().expect("config and texts are those of the first time");
+    is_intended.then(|| VmDraft::new(vm.clone(), again))
 }

@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::body::VmBody;
+use crate::body::VmDraft;
 use crate::bucket::{Bucket, Buckets, Operation};
-use crate::client::{BODY_LENGTH_MAX, Call, Client, Ended, SentMark};
+use crate::client::{BODY_LENGTH_MAX, Body, Call, Client, Ended, SentMark};
 use crate::credential::{Configured, Source};
 use crate::gate::{Closure, Hunger};
 use crate::read::{Standing, standing};
@@ -150,19 +150,19 @@ impl Arm {
     pub async fn put_vm(
         &self,
         place: &Place,
-        body: impl Into<VmBody>,
+        draft: impl Into<VmDraft>,
         settle: impl Into<Instant>,
         mark: &SentMark,
     ) -> Result<Reply<Started>, AzureError> {
-        let body = body.into();
-        let vm = body.vm();
+        let draft = draft.into();
+        let vm = draft.vm();
         let url = self.vm_url(place, vm)?;
         let call = Call {
             mark: mark.clone(),
-            body: Some(body.text().clone()),
             deadline: settle.into(),
             ..call(Operation::Put, place, url, format!("make VM {vm}"))
         };
+        let call = Call { body: Some(Body::Draft(draft)), ..call };
         self.reply(&call, |raw| match raw.status {
             200..=202 => Ok(Ok(self.started(&call, raw))),
             _ => Ok(Err(raw.refusal())),

@@ -5,6 +5,8 @@
 mod placement;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use azslurm_core::VmName;
 use azslurm_core::config::{
@@ -54,11 +56,6 @@ pub struct VmBody {
 }
 
 impl VmBody {
-    /// The VM's name.
-    pub fn vm(&self) -> &VmName {
-        &self.vm
-    }
-
     /// The JSON.
     pub fn text(&self) -> &Bytes {
         &self.text
@@ -67,6 +64,44 @@ impl VmBody {
     /// SHA-256 of the JSON, in hex.
     pub fn hash(&self) -> String {
         hex(ring::digest::digest(&ring::digest::SHA256, &self.text).as_ref())
+    }
+}
+
+/// A body that is written each time it is sent. Thousands of VMs wait for their turn, and user data
+/// makes a body of theirs as long as 90 KB.
+#[derive(Clone)]
+pub struct VmDraft {
+    vm: VmName,
+    write: Arc<dyn Fn() -> VmBody + Send + Sync>,
+}
+
+impl VmDraft {
+    /// Of the VM of this name; `write` gives the same body each time.
+    pub fn new(vm: VmName, write: impl Fn() -> VmBody + Send + Sync + 'static) -> VmDraft {
+        VmDraft { vm, write: Arc::new(write) }
+    }
+
+    /// The VM's name.
+    pub fn vm(&self) -> &VmName {
+        &self.vm
+    }
+
+    /// The JSON.
+    pub(crate) fn text(&self) -> Bytes {
+        (self.write)().text
+    }
+}
+
+impl fmt::Debug for VmDraft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmDraft").field("vm", &self.vm).finish_non_exhaustive()
+    }
+}
+
+impl From<&VmSpec> for VmDraft {
+    fn from(spec: &VmSpec) -> VmDraft {
+        let body = VmBody::from(spec);
+        VmDraft::new(body.vm.clone(), move || body.clone())
     }
 }
 
@@ -89,8 +124,7 @@ impl From<&VmSpec> for VmBody {
             text.truncate(text.len() - NULL_AT_THE_END.len());
             text.extend_from_slice(b"}}");
         }
-        // It waits for its turn: without the room that was left.
-        VmBody { vm: spec.name.clone(), text: text.into_boxed_slice().into() }
+        VmBody { vm: spec.name.clone(), text: text.into() }
     }
 }
 

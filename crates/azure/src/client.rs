@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
+use crate::body::VmDraft;
 use crate::bucket::{Buckets, Limited, Operation};
 use crate::error::{Cause, because};
 use crate::gate::{Gates, Pass, Shut};
@@ -81,6 +82,24 @@ impl fmt::Debug for Client {
     }
 }
 
+/// What a request sends.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// A text.
+    Written(Bytes),
+    /// A VM's, written when the request has its turn.
+    Draft(VmDraft),
+}
+
+impl Body {
+    fn text(&self) -> Bytes {
+        match self {
+            Body::Written(text) => text.clone(),
+            Body::Draft(draft) => draft.text(),
+        }
+    }
+}
+
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -93,7 +112,7 @@ pub struct Call {
     /// Where it goes. Its host has been checked: a token goes there.
     pub url: Url,
     /// JSON.
-    pub body: Option<Bytes>,
+    pub body: Option<Body>,
     /// It is not sent after this, and not waited for.
     pub deadline: Instant,
     /// How often it is sent at most, if that is less than `limits.tries`.
@@ -330,7 +349,7 @@ impl Client {
         headers.insert("x-ms-client-request-id", HeaderValue::from_str(&id).expect("ASCII"));
         if let Some(body) = &call.body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *request.body_mut() = Some(body.clone().into());
+            *request.body_mut() = Some(body.text().into());
         }
         self.count(call);
         call.mark.set(true);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::arm::{Arm, CALL_TIME_MAX, Place, call, unreadable_json};
 use crate::bucket::Operation;
+use crate::client::Body;
 use crate::list::PAGES_MAX;
 use crate::row::{self, GraphRow, Page};
 use crate::{AzureError, Leftover, Listing, VmRow, read};
@@ -90,7 +91,7 @@ impl Arm {
         let mut call = call(Operation::Query, &place, url, "query Resource Graph".to_owned());
         let mut paging = Paging::default();
         loop {
-            call.body = Some(paging.body(subscriptions, query));
+            call.body = Some(Body::Written(paging.body(subscriptions, query)));
             call.deadline = Instant::now() + CALL_TIME_MAX;
             let Some(raw) = self.page(&call, listing).await? else { return Ok(()) };
             let mut found = Listing::empty();

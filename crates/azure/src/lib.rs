@@ -61,7 +61,7 @@ use idna_adapter as _;
 pub use activity::Activity;
 pub use answer::{Answer, Calls, Listing, OperationState, RateLimits, Refusal, Reply, Started};
 pub use arm::{Arm, Place};
-pub use body::VmBody;
+pub use body::{VmBody, VmDraft};
 pub use bucket::{Bucket, Door, Provider};
 pub use client::SentMark;
 pub use error::{AzureError, Cause};

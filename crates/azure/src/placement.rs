@@ -7,13 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use azslurm_core::attempt::AzureSays;
 use azslurm_core::config::{Region, Sku};
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use crate::arm::{Arm, CALL_TIME_MAX, GONE_CODES, GROUP_GONE_CODE, Place, call};
 use crate::body::{group_body, set_body};
 use crate::bucket::Operation;
-use crate::client::Call;
+use crate::client::{Body, Call};
 use crate::route::Kind;
 use crate::wire::Raw;
 use crate::{
@@ -97,7 +96,7 @@ impl Arm {
         let doing = format!("make placement group {}", spec.name);
         let call =
             self.placement_call(Operation::PutGroup, (Kind::PlacementGroup, &spec.name), place)?;
-        let body = Some(Bytes::from(group_body(spec).to_string()));
+        let body = Some(Body::Written(group_body(spec).to_string().into()));
         self.put(&Call { doing, body, deadline: settle.into(), ..call }).await
     }
 
@@ -115,7 +114,7 @@ impl Arm {
         let doing = format!("make availability set {}", spec.name);
         let call =
             self.placement_call(Operation::Put, (Kind::AvailabilitySet, &spec.name), place)?;
-        let body = Some(Bytes::from(set_body(spec).to_string()));
+        let body = Some(Body::Written(set_body(spec).to_string().into()));
         self.put(&Call { doing, body, deadline: settle.into(), ..call }).await
     }
 

@@ -355,8 +355,8 @@ impl Writer<'_> {
     }
 }
 
-/// A row that has a holder, most likely the one `before`. Only for rows of the ledger, which is what
-/// makes a [`Lease`] a proof.
+/// A row that has a holder, most likely the one `before`. Only for rows of the ledger, which is
+/// what makes a [`Lease`] a proof.
 pub(crate) fn read_lease(
     cells: &mut Cells<'_>,
     before: &mut Option<Holder>,
