@@ -173,7 +173,7 @@ fn properties(spec: &VmSpec) -> VirtualMachineProperties {
     });
     properties.os_profile = Some(os_profile(spec));
     properties.network_profile = Some(network(spec));
-    properties.user_data = spec.user_data.as_ref().map(|text| STANDARD.encode(text));
+    properties.user_data = spec.user_data.as_ref().map(|data| STANDARD.encode(data.text()));
     properties.availability_set = spec.availability_set.as_deref().map(sub_resource);
     properties.capacity_reservation = spec.capacity_reservation_group.as_deref().map(|id| {
         CapacityReservationProfile { capacity_reservation_group: Some(sub_resource(id)) }

@@ -20,6 +20,7 @@ mod room;
 mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::attempt::{Attempt, AttemptPlace, AttemptState};
 use crate::block::Block;
@@ -88,7 +89,7 @@ pub struct NodesetTexts {
     /// The line of the administrator's public key.
     pub ssh_public_key: String,
     /// The user data before substitution.
-    pub user_data: Option<String>,
+    pub user_data: Option<Arc<str>>,
 }
 
 /// All of a plan.

@@ -2,6 +2,7 @@
 //! (`azslurm_azure::Vm`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::block::Incarnation;
 use crate::config::{Image, OsDisk, Priority, Region, Sku, Zone};
@@ -43,6 +44,34 @@ pub fn block_tags(cluster: &ClusterName, life: &Incarnation) -> BTreeMap<String,
     ])
 }
 
+/// `userData` before base64: a text of up to 64 KB, which the VMs of a nodeset share, and what
+/// stands in it instead of some words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserData {
+    template: Arc<str>,
+    words: Vec<(&'static str, String)>,
+}
+
+impl UserData {
+    /// A template, and words with what is to stand there instead.
+    pub fn new(template: &Arc<str>, words: Vec<(&'static str, String)>) -> UserData {
+        UserData { template: Arc::clone(template), words }
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> String {
+        let words = self.words.iter();
+        words.fold(self.template.to_string(), |text, (word, name)| text.replace(word, name))
+    }
+}
+
+impl From<&str> for UserData {
+    /// As it is.
+    fn from(text: &str) -> UserData {
+        UserData { template: text.into(), words: Vec::new() }
+    }
+}
+
 /// A VM as wanted: everything that the body of its PUT says. It is made from one attempt and the
 /// config alone, so that the same attempt always gives the same body.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +102,8 @@ pub struct VmSpec {
     pub admin_username: String,
     /// The line of the administrator's public key.
     pub ssh_public_key: String,
-    /// `userData` before base64, with its names already substituted.
-    pub user_data: Option<String>,
+    /// `userData`.
+    pub user_data: Option<UserData>,
     /// Resource ids of user-assigned identities of the VM.
     pub identities: Vec<String>,
     /// Resource id of a capacity reservation group.

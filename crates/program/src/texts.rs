@@ -75,7 +75,7 @@ fn load_one(name: &NodesetName, nodeset: &Nodeset) -> Result<NodesetTexts, TextE
             length: text.len(),
         });
     }
-    Ok(NodesetTexts { ssh_public_key, user_data })
+    Ok(NodesetTexts { ssh_public_key, user_data: user_data.map(Into::into) })
 }
 
 fn read(nodeset: &NodesetName, key: &'static str, path: &Path) -> Result<String, TextError> {

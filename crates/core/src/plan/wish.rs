@@ -1,10 +1,12 @@
 //! One VM as wanted: node, nodeset, attempt and place decide all of it.
 
+use std::sync::Arc;
+
 use crate::attempt::AttemptPlace;
 use crate::block::availability_set_id;
 use crate::config::Config;
 use crate::plan::NodesetTexts;
-use crate::vm::{VmSpec, our_tags};
+use crate::vm::{UserData, VmSpec, our_tags};
 use crate::{AttemptId, NodeName, NodesetName, VmName};
 
 /// One VM as wanted, before its body is written.
@@ -27,7 +29,7 @@ impl VmWish<'_> {
         let site = config.sites.get(&self.place.site)?;
         let mut tags = nodeset.tags.clone();
         tags.extend(our_tags(&config.cluster, self.node, self.nodeset, self.attempt));
-        let user_data = texts.user_data.as_ref().map(|text| self.substitute(config, text));
+        let user_data = texts.user_data.as_ref().map(|text| self.user_data(config, text));
         Some(VmSpec {
             name: VmName::of(self.node, self.attempt),
             computer_name: self.node.clone(),
@@ -50,12 +52,15 @@ impl VmWish<'_> {
         })
     }
 
-    /// `{cluster}`, `{node}`, `{nodeset}`, `{controller}`; every other brace stays (user data is
-    /// often a script).
-    fn substitute(&self, config: &Config, text: &str) -> String {
-        text.replace("{cluster}", config.cluster.as_str())
-            .replace("{node}", self.node.as_str())
-            .replace("{nodeset}", self.nodeset.as_str())
-            .replace("{controller}", &config.slurm.controller)
+    /// `{cluster}`, `{node}`, `{nodeset}`, `{controller}` are replaced; every other brace stays
+    /// (user data is often a script).
+    fn user_data(&self, config: &Config, template: &Arc<str>) -> UserData {
+        let words = vec![
+            ("{cluster}", config.cluster.to_string()),
+            ("{node}", self.node.to_string()),
+            ("{nodeset}", self.nodeset.to_string()),
+            ("{controller}", config.slurm.controller.clone()),
+        ];
+        UserData::new(template, words)
     }
 }

@@ -8,7 +8,7 @@ mod world;
 
 use azslurm_core::attempt::AttemptState;
 use azslurm_core::plan::{Create, Step, held_everywhere};
-use azslurm_core::vm::our_tags;
+use azslurm_core::vm::{UserData, our_tags};
 use azslurm_core::{NodeName, VmName};
 use world::World;
 
@@ -43,7 +43,8 @@ fn a_vm_says_whose_it_is_and_has_its_texts() {
     assert_eq!(create.spec.name, VmName::of(&node("htc-1"), create.attempt));
     assert_eq!(create.spec.computer_name, node("htc-1"));
     assert_eq!(create.spec.availability_set, None);
-    assert_eq!(create.spec.user_data.as_deref(), Some("demo htc-1 htc head ${HOME} {other}"));
+    let text = create.spec.user_data.as_ref().map(UserData::text);
+    assert_eq!(text.as_deref(), Some("demo htc-1 htc head ${HOME} {other}"));
     let mut tags = our_tags(&world.config.cluster, &create.node, &create.nodeset, create.attempt);
     tags.insert("project".to_owned(), "p1".to_owned());
     assert_eq!(create.spec.tags, tags);

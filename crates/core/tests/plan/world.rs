@@ -54,9 +54,7 @@ impl World {
         let texts = |name: &NodesetName| {
             let texts = NodesetTexts {
                 ssh_public_key: "ssh-ed25519 AAAA".to_owned(),
-                user_data: Some(
-                    "{cluster} {node} {nodeset} {controller} ${HOME} {other}".to_owned(),
-                ),
+                user_data: Some("{cluster} {node} {nodeset} {controller} ${HOME} {other}".into()),
             };
             (name.clone(), texts)
         };
