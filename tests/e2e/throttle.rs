@@ -33,6 +33,10 @@ fn puts(cluster: &Cluster) -> Result<Vec<(i64, u64)>> {
 fn taken(cluster: &Cluster) -> Result<u32> {
     let ledger = rusqlite::Connection::open(cluster.ledger_path())?;
     ledger.busy_timeout(CYCLE)?;
+    // The file is there a moment before its tables.
+    if !ledger.table_exists(None, "attempts")? {
+        return Ok(0);
+    }
     let sql = "SELECT count(*) FROM attempts WHERE accepted_at IS NOT NULL AND ended_at IS NULL";
     Ok(ledger.query_row(sql, [], |row| row.get(0))?)
 }
