@@ -85,15 +85,27 @@ struct Troubles {
 /// Sends the PUT, says what came of it, and follows the VM to its end. Sending the same PUT again
 /// is safe: the same attempt is the same VM. One that is called back says whether it was made all
 /// the same.
-pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
+pub async fn create(arm: Arm, order: Order, report: Reporter) {
+    // What a PUT needs is given back before the VM is followed, which takes minutes.
+    if let Some(creation) = ask(&arm, order, &report).await {
+        follow(arm, creation, report).await;
+    }
+}
+
+/// Sends the PUT and says what came of it; what is to be followed, if there is something.
+async fn ask(arm: &Arm, mut order: Order, report: &Reporter) -> Option<Creation> {
     let mut troubles = Troubles::default();
+    let say = |change| {
+        report.say(change);
+        None
+    };
     loop {
         if order.recall.is_called() {
-            return report.say(recalled(order.may_exist));
+            return say(recalled(order.may_exist));
         }
         let mark = SentMark::default();
         let sent = {
-            let mut sending = pin!(send(&arm, (&order, &mark), &mut troubles, &report));
+            let mut sending = pin!(send(arm, (&order, &mark), &mut troubles, report));
             tokio::select! {
                 biased;
                 sent = &mut sending => sent,
@@ -103,29 +115,25 @@ pub async fn create(arm: Arm, mut order: Order, report: Reporter) {
                     mark.stop();
                     tokio::select! {
                         biased;
-                        () = mark.is_clear() => return report.say(recalled(order.may_exist)),
+                        () = mark.is_clear() => return say(recalled(order.may_exist)),
                         sent = &mut sending => sent,
                     }
                 }
             }
         };
         match sent {
-            Sent::Accepted(_) if order.recall.is_called() => return,
-            Sent::Accepted(creation) => {
-                // A VM takes minutes.
-                drop(order);
-                return follow(arm, creation, report).await;
-            }
-            Sent::Said(change) => return report.say(change),
-            Sent::Nothing if order.recall.is_called() => return report.say(recalled(true)),
-            Sent::Nothing => return,
+            Sent::Accepted(_) if order.recall.is_called() => return None,
+            Sent::Accepted(creation) => return Some(creation),
+            Sent::Said(change) => return say(change),
+            Sent::Nothing if order.recall.is_called() => return say(recalled(true)),
+            Sent::Nothing => return None,
             Sent::Again { wait, may_exist } => {
                 order.may_exist |= may_exist;
                 let wait = wait.max(WAIT_MIN);
                 if Instant::now() + wait >= order.settle {
                     tracing::warn!(node = %report.node(), vm = %report.vm(),
                         "the VM could not be asked for yet: it is tried again");
-                    return;
+                    return None;
                 }
                 let _called_or_over = timeout(wait, order.recall.called()).await;
             }
