@@ -38,6 +38,9 @@ const HOLDS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A pass sends what it has to send, however short it may follow: so long at least.
 const WAIT_MIN: Duration = Duration::from_secs(15);
 
+/// What was seen is acted upon within this time: a pass without trouble takes less.
+const SEEN_FOR: Duration = Duration::from_secs(10);
+
 /// What was decided about a node and each of its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
@@ -138,6 +141,7 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     if lost::take(session, &seen, &listing).await? > 0 {
         (seen, decided) = decide_again(session, &seen).await.map_err(Stop::failed)?;
     }
+    (seen, decided) = fresh(session, (seen, decided)).await.map_err(Stop::failed)?;
     let found = orphans::decide(session, &seen, &listing);
     let taken = orphans::take(session, (&seen, &found), options.force).await?;
     if taken.adopted + taken.doomed > 0 {
@@ -145,14 +149,15 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     }
     warn_of_the_dead(&decided);
     act::tell_lost(session, &decided).await.map_err(Stop::failed)?;
+    let leftovers = leftovers::take(session, &listing, false).await?;
+    let forgotten = forgotten::take(session, seen.trust, false).await?;
+    (seen, decided) = fresh(session, (seen, decided)).await.map_err(Stop::failed)?;
     let mut report = report_of(&seen, &decided);
     report.orphans = found.iter().map(orphan_line).collect();
     report.orphans_left = taken.beyond;
     report.azure_incomplete = listing.incomplete();
     report.azure_instead = listing.instead();
-    report.leftovers = leftovers::take(session, &listing, false).await?;
-    let forgotten = forgotten::take(session, seen.trust, false).await?;
-    report.forgotten = forgotten.lines;
+    (report.leftovers, report.forgotten) = (leftovers, forgotten.lines);
     let is_work = |d: &Decided| d.touches_azure() || d.node_action == NodeAction::Resume;
     let unfinished = seen.attempts.iter().filter(|a| !a.state.is_ended());
     let empty = empty_blocks(&seen.seen.blocks, unfinished) + forgotten.doomed;
@@ -169,6 +174,18 @@ pub async fn pass(session: &mut Session, options: Options) -> Result<Report, Sto
     report.left = left(session).map_err(Stop::failed)?;
     report.calls = asked(session).since(before);
     Ok(report)
+}
+
+/// The same, or what is seen now if that was long ago. Where each answer of Azure takes half a
+/// minute a node may be up by then whose VM nobody seemed to want.
+async fn fresh(
+    session: &Session,
+    (seen, decided): (Observation, Vec<Decided>),
+) -> Result<(Observation, Vec<Decided>), LedgerError> {
+    if now().since(seen.at) < SEEN_FOR {
+        return Ok((seen, decided));
+    }
+    decide_again(session, &seen).await
 }
 
 /// Observes once more, and decides.

@@ -339,9 +339,10 @@ impl Laws {
     pub fn gangs(&self, slurm: &Slurmctld) -> Option<String> {
         let runs = |job: &&JobSeen| job.state == JobState::Running && job.nodes.len() > 1;
         slurm.jobs().iter().filter(runs).find_map(|job| {
-            let set_of = |node: &String| self.sets.get(&self.registered.get(node)?.0);
-            let sets: BTreeSet<String> =
-                job.nodes.iter().filter_map(set_of).map(ToString::to_string).collect();
+            // A VM that a doubled PUT has made once more, after its deletion, nobody can know of.
+            let vms = job.nodes.iter().filter_map(|node| Some(&self.registered.get(node)?.0));
+            let sets = vms.filter(|vm| !self.revived.contains(*vm)).map(|vm| self.sets.get(vm));
+            let sets: BTreeSet<String> = sets.flatten().map(ToString::to_string).collect();
             (sets.len() > 1).then(|| format!("job {} runs in several blocks: {sets:?}", job.id))
         })
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use azslurm_sim::ledgers::Yard;
 use azslurm_sim::place::NODESETS;
 use azslurm_sim::run::Wish;
-use azslurm_sim::schedule;
-use azslurm_sim::script::{MINUTE, SECOND, Step, What};
+use azslurm_sim::script::{MINUTE, SECOND, Step, Taste, What};
+use azslurm_sim::{schedule, script_of};
 
 /// A file system in memory: SQLite syncs its file at every commit.
 const FOLDER: &str = "/dev/shm";
@@ -33,6 +33,27 @@ fn a_pass_asks_for_no_vm_of_a_node_that_another_program_has_taken_over_meanwhile
             "seed {seed} shows it no more: choose another"
         );
     }
+}
+
+/// slurmctld loses its state while a VM is made. A pass sees its node off, waits two minutes for
+/// lists of Azure's, and meanwhile slurmd registers.
+const SEED_UP_MEANWHILE: u64 = 500_049_567;
+
+#[test]
+fn a_pass_deletes_no_vm_by_what_it_saw_before_it_waited_for_azure() {
+    let steps = script_of(SEED_UP_MEANWHILE, &Taste::default());
+    let told = Wish { is_told: true, is_looked_at: false };
+    let mut yard = Yard::new(Path::new(FOLDER));
+    let outcome = schedule(SEED_UP_MEANWHILE, &steps, told, &mut yard);
+    assert_eq!(outcome.broken, [""; 0]);
+    let at = |words: &[&str]| {
+        let has = |line: &String| words.iter().all(|word| line.contains(word));
+        outcome.story.iter().position(has).unwrap_or_else(|| panic!("no {words:?} any more"))
+    };
+    let looked = at(&["sync#1", "scontrol -a show nodes"]);
+    let up = at(&["slurmd of n1 registers"]);
+    let waited = at(&["sync#1", "proximityPlacementGroups"]);
+    assert!(looked < up && up < waited, "the seed shows it no more: choose another");
 }
 
 /// Whether a pass asked slurmctld between the loss of the ledger and the end of slurmctld's
