@@ -155,14 +155,14 @@ impl Arm {
         mark: &SentMark,
     ) -> Result<Reply<Started>, AzureError> {
         let draft = draft.into();
-        let vm = draft.vm();
-        let url = self.vm_url(place, vm)?;
+        let url = self.vm_url(place, draft.vm())?;
+        let doing = format!("make VM {}", draft.vm());
         let call = Call {
             mark: mark.clone(),
+            body: Some(Body::Draft(draft)),
             deadline: settle.into(),
-            ..call(Operation::Put, place, url, format!("make VM {vm}"))
+            ..call(Operation::Put, place, url, doing)
         };
-        let call = Call { body: Some(Body::Draft(draft)), ..call };
         self.reply(&call, |raw| match raw.status {
             200..=202 => Ok(Ok(self.started(&call, raw))),
             _ => Ok(Err(raw.refusal())),

@@ -51,7 +51,6 @@ const NULL_AT_THE_END: &[u8] = br#","timeCreated":null}}"#;
 /// The body of the PUT that makes a VM, written out. The same spec always gives the same body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmBody {
-    vm: VmName,
     text: Bytes,
 }
 
@@ -101,7 +100,7 @@ impl fmt::Debug for VmDraft {
 impl From<&VmSpec> for VmDraft {
     fn from(spec: &VmSpec) -> VmDraft {
         let body = VmBody::from(spec);
-        VmDraft::new(body.vm.clone(), move || body.clone())
+        VmDraft::new(spec.name.clone(), move || body.clone())
     }
 }
 
@@ -124,7 +123,7 @@ impl From<&VmSpec> for VmBody {
             text.truncate(text.len() - NULL_AT_THE_END.len());
             text.extend_from_slice(b"}}");
         }
-        VmBody { vm: spec.name.clone(), text: text.into() }
+        VmBody { text: text.into() }
     }
 }
 

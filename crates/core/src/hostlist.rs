@@ -468,6 +468,9 @@ mod tests {
             names("a[1-2][3-4][5-6]"),
             ["a135", "a136", "a235", "a236", "a145", "a146", "a245", "a246"]
         );
+        // A carry, with more digits and without, at the end of a name and inside.
+        assert_eq!(names("n[198-201,99-100]"), ["n198", "n199", "n200", "n201", "n99", "n100"]);
+        assert_eq!(names("r[09-10]-n[19-20]x"), ["r09-n19x", "r09-n20x", "r10-n19x", "r10-n20x"]);
         assert!(expand(" ,\t\n").unwrap().is_empty());
     }
 

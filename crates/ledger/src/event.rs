@@ -244,10 +244,12 @@ mod tests {
         });
         let all = EventFilter::default;
         let intent = "to make a spot Standard_D4s_v5 in westeurope zone 2".to_owned();
-        let vm = new_attempt("n1", 1).vm.as_str().to_uppercase().parse().unwrap();
+        let vm = new_attempt("n1", 1).vm;
+        let loud = vm.as_str().to_uppercase().parse().unwrap();
         let mine = [
             EventFilter { node: Some(node("n1")), ..all() },
             EventFilter { vm: Some(vm), ..all() },
+            EventFilter { vm: Some(loud), ..all() },
             EventFilter { job: Some(JobId(7)), ..all() },
             // The second job that waited for the attempt.
             EventFilter { job: Some(JobId(9)), ..all() },

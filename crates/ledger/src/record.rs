@@ -787,7 +787,24 @@ mod tests {
                 at(1000),
             )
         });
+        let lost = [Some(Recorded::LeaseLost), Some(Recorded::LeaseLost)];
         let late: Vec<Option<Recorded>> = late.into_iter().map(|(_, recorded)| recorded).collect();
-        assert_eq!(late, [Some(Recorded::LeaseLost), Some(Recorded::LeaseLost)]);
+        assert_eq!(late, lost);
+        // Neither does one that another has, nor an earlier one of the same holder.
+        for thief in [holder("thief"), lease.holder().clone()] {
+            write(&mut ledger, |writer| {
+                writer.lease(lease.node(), &ask(&thief, Take::Seize, 6, 2000))
+            });
+            let after = write(&mut ledger, |writer| {
+                writer.record_each(
+                    std::slice::from_ref(&lease),
+                    (&change, |_: &Attempt| true),
+                    at(7),
+                )
+            });
+            let after: Vec<Option<Recorded>> =
+                after.into_iter().map(|(_, recorded)| recorded).collect();
+            assert_eq!(after, lost, "{thief}");
+        }
     }
 }

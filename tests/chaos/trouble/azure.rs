@@ -28,8 +28,10 @@ const SIZES: [&str; 2] = ["Standard_D4s_v5", "Standard_HB120rs_v3"];
 /// Whatever serves Azure ends: connections are cut and refused until the gate is opened, and tokens
 /// that were given before are refused from now on.
 pub fn restart(bed: &Bed) -> Result<()> {
+    // First what may fail: a trouble that could not be begun is never ended.
+    bed.cluster.emulator().post("/identity/revoke", &Value::Null)?;
     bed.cluster.gate().shut();
-    bed.cluster.emulator().post("/identity/revoke", &Value::Null).map(drop)
+    Ok(())
 }
 
 /// The emulator stands still for a moment. Nobody can ask it meanwhile, the run neither: so it
